@@ -1,0 +1,1 @@
+"""Text in, tokens and labelled examples on disk out."""
