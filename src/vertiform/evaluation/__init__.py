@@ -1,0 +1,1 @@
+"""Scores, intervals, gates and what is shown of them. Pure functions on plain values and arrays."""
