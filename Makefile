@@ -1,0 +1,32 @@
+# What people do every day. `make` alone lists it. The first target that needs it builds .venv.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DVC_NO_ANALYTICS = 1
+PYTHON ?= python3
+READY := .venv/complete
+
+.PHONY: help demo test check ui lock hooks
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY)  ## take the embedded domain from raw text to a tested model at `staging`
+	@dvc repro
+	@vertiform report
+
+test: $(READY)  ## run the tests: the fast ones first, then those that start processes
+	@pytest -n 2 -m "not slow" && pytest -m slow
+
+check: $(READY)  ## lint, format, types, walls between the rooms, contract tests: the pre-commit set
+	@ruff check . && ruff format --check . && pyrefly check && lint-imports && pytest -n 2 tests/contracts -m "not slow"
+
+ui: $(READY)  ## open MLflow's UI on 127.0.0.1:5000 with every run of this folder
+	@vertiform ui
+
+lock: $(READY)  ## write requirements.lock anew from the environment in use
+	@python scripts/lock.py
+
+hooks: $(READY)  ## run `make check` before every commit
+	@pre-commit install
+
+$(READY): requirements.lock pyproject.toml scripts/bootstrap.py
+	@$(PYTHON) scripts/bootstrap.py

@@ -1,0 +1,119 @@
+"""Composes conf/ into one plain configuration, and builds the objects that it names."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from vertiform.errors import ConfigError, did_you_mean
+
+CONF = Path("conf")
+ALLOWED_TARGETS = "vertiform."  # a config may name nothing outside our own modules
+
+
+def compose(door: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose conf/<door>.yaml with Hydra `overrides`; every interpolation is resolved.
+
+    Raises ConfigError for an unknown key or choice, a malformed override, or a value not given.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    folder = CONF.resolve()
+    if not (folder / f"{door}.yaml").exists():
+        raise ConfigError(
+            f"conf/{door}.yaml does not exist here.", fix="run this from the root of the project."
+        )
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
+            composed = hydra_compose(config_name=door, overrides=list(overrides))
+        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _explained(error, door=door, overrides=overrides) from error
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def read_composed(path: Path) -> dict[str, Any]:
+    """Read a configuration that the stage `compose` flattened."""
+    if not path.exists():
+        raise ConfigError(f"{path} does not exist.", fix="run `dvc repro compose`, which writes it.")
+    values = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def write_yaml(values: dict[str, Any]) -> str:
+    """Render a composed configuration as YAML, in the order it was composed."""
+    return OmegaConf.to_yaml(OmegaConf.create(values))
+
+
+def instantiate(section: Any) -> Any:
+    """Build what `_target_` keys in `section` name. Raises ConfigError outside our own modules."""
+    from hydra.utils import instantiate as hydra_instantiate
+
+    for target in _targets(section):
+        if not target.startswith(ALLOWED_TARGETS):
+            raise ConfigError(
+                f"The configuration asks to build `{target}`, which is not part of Vertiform.",
+                fix=f"name a class or function below `{ALLOWED_TARGETS}` as _target_.",
+            )
+    return hydra_instantiate(OmegaConf.create(section), _convert_="all")
+
+
+def _targets(section: Any) -> Iterator[str]:
+    if isinstance(section, dict):
+        for key, value in section.items():
+            if key == "_target_":
+                yield str(value)
+            else:
+                yield from _targets(value)
+    elif isinstance(section, list):
+        for item in section:
+            yield from _targets(item)
+
+
+def _explained(error: Exception, *, door: str, overrides: Sequence[str]) -> ConfigError:
+    """Turn Hydra's words into ours: what is wrong, and the nearest name that exists."""
+    text = " ".join(str(error).split())
+    if choice := re.search(r"Could not find '([\w./-]+)/([\w.-]+)'", text):
+        group, name = choice.groups()
+        known = [file.stem for file in (CONF / group).glob("*.yaml")]
+        return ConfigError(
+            f"conf/{group} has no choice `{name}`.",
+            fix=did_you_mean(name, known) if known else f"create conf/{group}/{name}.yaml.",
+        )
+    if missing := re.search(r"Missing mandatory value: ([\w.]+)", text):
+        key = missing.group(1)
+        return ConfigError(f"`{key}` was not given.", fix=f"add `{key}=...` to the command.")
+    if re.search(r"is not in struct|Could not override|Could not append", text):
+        keys = list(_all_keys(door))
+        for override in overrides:
+            key = override.lstrip("+~").split("=", 1)[0].split("@", 1)[0].replace("/", ".")
+            if key not in keys:
+                return ConfigError(
+                    f"`{key}` is not a key of conf/{door}.yaml.", fix=did_you_mean(key, keys)
+                )
+    return ConfigError(f"conf/{door}.yaml cannot be composed: {text}", fix="correct that value.")
+
+
+def _all_keys(door: str) -> Iterator[str]:
+    """Every key that a plain composition of `door` has, dotted, and every config group."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF.resolve())):
+        composed = hydra_compose(config_name=door)
+    yield from (str(folder.name) for folder in CONF.iterdir() if folder.is_dir())
+    yield from _dotted(OmegaConf.to_container(composed), prefix="")
+
+
+def _dotted(values: Any, *, prefix: str) -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _dotted(value, prefix=f"{prefix}{key}.")

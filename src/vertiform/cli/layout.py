@@ -1,0 +1,46 @@
+"""Where a stage's files lie, read from dvc.yaml: the only place that says so."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from vertiform.errors import ConfigError, CorpusError
+
+DVC_YAML = Path("dvc.yaml")
+
+
+def option(stage: str, name: str, *, domain: str, task: str | None = None) -> Path:
+    """Return the path that dvc.yaml gives to --<name> of `stage` for this domain (and task).
+
+    option("pretrain", "tokens", domain="software") is data/software/tokens.
+    """
+    words = _command(stage).split()
+    place = words[words.index(f"--{name}") + 1]
+    place = place.replace("${release.domain}", domain)
+    return Path(place.replace("${key}", task if task is not None else domain))
+
+
+def existing(path: Path, *, made_by: str) -> Path:
+    """Return `path`. Raises CorpusError that names the stage if it is not there."""
+    if not path.exists():
+        raise CorpusError(
+            f"{path} does not exist.",
+            fix=f"run `dvc repro {made_by}`, or `dvc pull` if a colleague already has.",
+        )
+    return path
+
+
+def _command(stage: str) -> str:
+    entry = _stages()[stage]
+    return entry.get("do", entry)["cmd"]
+
+
+@cache
+def _stages() -> dict[str, Any]:
+    if not DVC_YAML.exists():
+        raise ConfigError("dvc.yaml does not exist here.", fix="run this from the project's root.")
+    # Unresolved: ${...} in dvc.yaml are DVC's, not OmegaConf's.
+    stages = OmegaConf.to_container(OmegaConf.load(DVC_YAML), resolve=False)["stages"]  # type: ignore[index]
+    return stages
