@@ -1,15 +1,95 @@
-"""The names of metrics, each said once, with its unit in the name."""
+"""Every metric's name, once. MLflow, checkpoints, gates, sweeps and reports take it from here.
 
-# Training: one point every trainer.log_every_steps.
+A name is `<when>/<what>_<unit>`; a score between 0 and 1 has no unit. Loss is in nats.
+"""
+
+from vertiform.errors import ConfigError, did_you_mean
+
+# Training: written by training/, one value a step.
 TRAIN_NATS_PER_TOKEN = "train/nats_per_token"
 TRAIN_LOSS_NATS = "train/loss_nats"
 LEARNING_RATE = "train/learning_rate"
 GRADIENT_NORM = "train/gradient_norm"
+TOKENS_PER_SECOND = "speed/tokens_per_second"
+EXAMPLES_PER_SECOND = "speed/examples_per_second"
 
-# Validation: one point every validation.
+# Validation of pretraining.
 VAL_NATS_PER_TOKEN = "val/nats_per_token"
 VAL_PERPLEXITY = "val/perplexity"
 VAL_LOSS_NATS = "val/loss_nats"
 
-# Speed: of the training steps alone, validation left out.
-TOKENS_PER_SECOND = "speed/tokens_per_second"
+# Scores of a task; `on("test", F1_MACRO)` is the metric's full name.
+ACCURACY = "accuracy"
+PRECISION_MACRO = "precision_macro"
+RECALL_MACRO = "recall_macro"
+F1_MACRO = "f1_macro"
+ROC_AUC_MACRO = "roc_auc_macro"  # one class against the rest, mean over classes
+CALIBRATION_ERROR = "calibration_error"  # expected; 0 is best
+
+TOKEN_ACCURACY = "token_accuracy"
+ENTITY_PRECISION = "entity_precision"  # of exact span and type, over all entities (micro)
+ENTITY_RECALL = "entity_recall"
+ENTITY_F1 = "entity_f1"
+ENTITY_PRECISION_MACRO = "entity_precision_macro"
+ENTITY_RECALL_MACRO = "entity_recall_macro"
+ENTITY_F1_MACRO = "entity_f1_macro"
+ENTITY_ROC_AUC = "entity_roc_auc"  # does confidence rank right entities above wrong ones
+ENTITY_CALIBRATION_ERROR = "entity_calibration_error"
+
+# Of one class or entity type, as `of_class(F1, "web")`.
+PRECISION = "precision"
+RECALL = "recall"
+F1 = "f1"
+ROC_AUC = "roc_auc"
+
+CLASSIFICATION_SCORES = (
+    ACCURACY,
+    F1_MACRO,
+    PRECISION_MACRO,
+    RECALL_MACRO,
+    ROC_AUC_MACRO,
+    CALIBRATION_ERROR,
+)
+ENTITY_SCORES = (
+    ENTITY_F1,
+    ENTITY_PRECISION,
+    ENTITY_RECALL,
+    ENTITY_F1_MACRO,
+    ENTITY_PRECISION_MACRO,
+    ENTITY_RECALL_MACRO,
+    TOKEN_ACCURACY,
+    ENTITY_ROC_AUC,
+    ENTITY_CALIBRATION_ERROR,
+)
+SCORES = {"classification": CLASSIFICATION_SCORES, "entities": ENTITY_SCORES}
+MAIN_SCORE = {"classification": F1_MACRO, "entities": ENTITY_F1}  # what tables sort and lead with
+LOWER_IS_BETTER = frozenset({CALIBRATION_ERROR, ENTITY_CALIBRATION_ERROR})
+
+_PREFIX = {"validation": "val", "val": "val", "test": "test"}
+
+VAL_ACCURACY = "val/accuracy"
+VAL_F1_MACRO = "val/f1_macro"
+VAL_ENTITY_F1 = "val/entity_f1"
+
+
+def on(split: str, score: str) -> str:
+    """Return a score's full name on a split: on("validation", F1_MACRO) is "val/f1_macro"."""
+    return f"{_PREFIX[split]}/{score}"
+
+
+def of_class(score: str, label: str) -> str:
+    """Return the name of a score of one class or entity type: "f1/web"."""
+    return f"{score}/{label}"
+
+
+def is_lower_better(metric: str) -> bool:
+    """Say whether less of `metric`, with or without its split, is better."""
+    return metric.rpartition("/")[2] in LOWER_IS_BETTER
+
+
+def check_score(metric: str, *, where: str) -> str:
+    """Return `metric` if it is a score's full name; raise ConfigError with the nearest if not."""
+    known = [on(split, s) for split in ("val", "test") for group in SCORES.values() for s in group]
+    if metric not in known:
+        raise ConfigError(f"{where} names no score: `{metric}`.", fix=did_you_mean(metric, known))
+    return metric
