@@ -5,15 +5,17 @@ A name is `<when>/<what>_<unit>`; a score between 0 and 1 has no unit. Loss is i
 
 from vertiform.errors import ConfigError, did_you_mean
 
-# Training: written by training/, one value a step.
+# Training: one point every trainer.log_every_steps.
 TRAIN_NATS_PER_TOKEN = "train/nats_per_token"
 TRAIN_LOSS_NATS = "train/loss_nats"
 LEARNING_RATE = "train/learning_rate"
 GRADIENT_NORM = "train/gradient_norm"
+
+# Speed: of the training steps alone, validation left out.
 TOKENS_PER_SECOND = "speed/tokens_per_second"
 EXAMPLES_PER_SECOND = "speed/examples_per_second"
 
-# Validation of pretraining.
+# Validation: one point every validation.
 VAL_NATS_PER_TOKEN = "val/nats_per_token"
 VAL_PERPLEXITY = "val/perplexity"
 VAL_LOSS_NATS = "val/loss_nats"
@@ -67,9 +69,9 @@ LOWER_IS_BETTER = frozenset({CALIBRATION_ERROR, ENTITY_CALIBRATION_ERROR})
 
 _PREFIX = {"validation": "val", "val": "val", "test": "test"}
 
-VAL_ACCURACY = "val/accuracy"
-VAL_F1_MACRO = "val/f1_macro"
-VAL_ENTITY_F1 = "val/entity_f1"
+VAL_ACCURACY = f"val/{ACCURACY}"
+VAL_F1_MACRO = f"val/{F1_MACRO}"
+VAL_ENTITY_F1 = f"val/{ENTITY_F1}"
 
 
 def on(split: str, score: str) -> str:
