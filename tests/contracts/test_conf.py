@@ -1,0 +1,100 @@
+"""Every file under conf/ composes, builds what it names, and says something the default does not."""
+
+from pathlib import Path
+
+import pytest
+
+from vertiform.cli.compose import compose, instantiate
+from vertiform.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+DOORS = {
+    "pretrain": ["domain=software"],
+    "finetune": ["domain=software", "task.name=area"],
+    "evaluate": ["domain=software", "task.name=area"],
+    "promote": ["domain=software", "task.name=area"],
+}
+# Which door takes a choice of the group.
+DOOR_OF_GROUP = {
+    "model": "pretrain",
+    "objective": "pretrain",
+    "start": "finetune",
+    "task": "finetune",
+    "gates": "promote",
+}
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def choices():
+    for file in sorted(CONF.glob("*/*.yaml")):
+        yield pytest.param(file.parent.name, file.stem, id=f"{file.parent.name}={file.stem}")
+
+
+def door_for(group: str, name: str) -> str:
+    if group in DOOR_OF_GROUP:
+        return DOOR_OF_GROUP[group]
+    text = (CONF / group / f"{name}.yaml").read_text().splitlines()[0]
+    return "finetune" if "finetune" in text else "pretrain"
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_door_composes_with_nothing_but_what_must_be_given(door):
+    assert compose(door, DOORS[door])["domain"] == "software"
+
+
+@pytest.mark.parametrize(("group", "name"), choices())
+def test_a_choice_composes_and_differs_from_every_other_in_its_group(group, name):
+    door = door_for(group, name)
+    key = f"{group}@starts.scratch" if group == "start" else group
+    mine = compose(door, [*DOORS[door], f"{key}={name}"])
+    others = [file.stem for file in (CONF / group).glob("*.yaml") if file.stem != name]
+    for other in others:
+        if door_for(group, other) == door:
+            assert mine != compose(door, [*DOORS[door], f"{key}={other}"]), f"{name} is {other}"
+
+
+@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda f: f.relative_to(CONF).as_posix())
+def test_a_config_file_opens_with_what_it_is(file):
+    first = file.read_text().splitlines()[0]
+    assert first.startswith("# ")
+    assert len(first) > 20
+
+
+def test_the_vocabulary_size_is_typed_nowhere():
+    assert not [file for file in CONF.rglob("*.yaml") if "vocab_size" in file.read_text()]
+
+
+def test_an_unknown_choice_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"did you mean `encoder_tiny`"):
+        compose("pretrain", ["domain=software", "model=encoder_tny"])
+
+
+def test_an_unknown_key_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"`budget.total_stps`(.|\n)*did you mean `budget.total_steps`"):
+        compose("pretrain", ["domain=software", "budget.total_stps=3"])
+
+
+def test_a_value_that_must_be_given_is_asked_for():
+    with pytest.raises(ConfigError, match=r"`domain` was not given(.|\n)*add `domain=...`"):
+        compose("pretrain", [])
+
+
+def test_a_malformed_override_is_one_line(capsys):
+    with pytest.raises(ConfigError, match=r"cannot be composed"):
+        compose("pretrain", ["domain=[software"])
+
+
+def test_a_config_may_name_nothing_outside_our_modules():
+    with pytest.raises(ConfigError, match=r"`os.system`, which is not part of Vertiform"):
+        instantiate({"_target_": "os.system", "command": "true"})
+
+
+def test_conf_is_looked_for_at_the_root(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"root of the project"):
+        compose("pretrain", ["domain=software"])
