@@ -1,0 +1,1 @@
+"""transformers architectures, built from a config or loaded from a checkpoint folder."""

@@ -1,0 +1,1 @@
+"""Objectives, Lightning modules that only delegate, optimisers, callbacks, and the one loop."""

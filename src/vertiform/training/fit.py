@@ -1,14 +1,34 @@
 """Trains a LightningModule for a number of steps: the one loop of pretraining and fine-tuning."""
 
-from collections.abc import Callable, Iterable
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 
-from vertiform.training.metrics import MetricSink
-from vertiform.training.trainer import TrainerParams
+from vertiform.errors import ConfigError
+from vertiform.training.callbacks.dropout import CountedDropout
+from vertiform.training.callbacks.health import Health
+from vertiform.training.callbacks.keeper import Keeper
+from vertiform.training.callbacks.meter import Meter
+from vertiform.training.callbacks.progress import Progress
+from vertiform.training.checkpoints import (
+    OURS,
+    RunCheckpoints,
+    SafetensorsIO,
+    read_checkpoint,
+    read_plain,
+)
+from vertiform.training.metrics import MetricSink, SinkLogger
+from vertiform.training.trainer import TrainerParams, cpu_threads
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +63,112 @@ def fit(
     """Train `module` for `total_steps` steps and leave the best validated weights in it.
 
     train_batches:      called with the first step to run (0, or where a killed run goes on); gives
-                        one batch a step from there. The batch of step s must be a pure function of
-                        the seed and s; the iterable may be endless.
-    validation_batches: called before each validation; must give the same batches every time.
-    monitor, mode:      the metric `module` logs in validation, by which the best weights are chosen.
+                        the batches of that step to the last, one a step, and has no length
+                        (batches.loading.BatchRange). The batch of step s must be a pure function
+                        of the seed and s.
+    validation_batches: called once; iterated at each validation, and the same each time.
+    monitor, mode:      the metric of validation by which the best weights are chosen.
     checkpoints:        folder to go on from after a kill; None keeps none.
-    fingerprint:        identity of the run (checkpoints.fingerprint_of); only the same run goes on.
+    fingerprint:        the run's identity (checkpoints.fingerprint_of); only the same run goes on.
     what:               a few words for the progress line, such as "pretrain software".
 
     Every batch has an int `num_tokens`, counted for the speed. Each step reseeds torch from
     (seed, step), so dropout needs no carried state. Validation also runs after the last step.
     Raises TrainingError when the loss stops being a number.
     """
-    raise NotImplementedError
+    if total_steps < 1 or validate_every_steps < 1:
+        raise ConfigError(
+            f"A run of {total_steps} steps, validated every {validate_every_steps}, is none.",
+            fix="set both to 1 or more under budget:.",
+        )
+    started = time.monotonic()
+    with _kept_in(checkpoints) as root, cpu_threads(trainer.threads), _quiet_lightning():
+        run = RunCheckpoints.of(
+            root, fingerprint=fingerprint, keeps_last=trainer.keeps_last_checkpoints
+        )
+        found = run.newest_whole()
+        first_step = read_plain(found)[OURS]["step"] if found else 0
+        if found:
+            logger.info("%s goes on from step %d (%s).", what, first_step, found)
+
+        health = Health(gradient_clip_norm=gradient_clip_norm)
+        meter = Meter(sink=sink, health=health, every_steps=trainer.log_every_steps)
+        keeper = Keeper(
+            run=run,
+            health=health,
+            every_steps=trainer.checkpoint_every_steps if checkpoints else None,
+            validate_every_steps=validate_every_steps,
+            total_steps=total_steps,
+            monitor=monitor,
+            mode=mode,
+        )
+        if found and first_step == total_steps:  # killed between its last step and its result
+            keeper.remember(read_plain(found)[OURS])
+        else:
+            lightning = Trainer(
+                accelerator=trainer.accelerator,
+                devices=1,
+                precision=trainer.precision,
+                max_steps=total_steps,
+                max_epochs=1,  # the run is one series of batches; the data's epochs are not ours
+                val_check_interval=validate_every_steps,
+                check_val_every_n_epoch=None,
+                log_every_n_steps=trainer.log_every_steps,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+                plugins=[SafetensorsIO()],
+                callbacks=[
+                    CountedDropout(seed=seed),
+                    health,
+                    meter,
+                    Progress(what=what, total_steps=total_steps, monitor=monitor, meter=meter),
+                    keeper,
+                ],
+                logger=SinkLogger(sink, completed_steps=lambda: lightning.global_step),
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                default_root_dir=root,
+            )
+            lightning.fit(
+                module,
+                train_dataloaders=train_batches(first_step),
+                val_dataloaders=validation_batches(),
+                ckpt_path=found,
+            )
+        best = read_checkpoint(run.best_at_step(keeper.best_step))
+        module.load_state_dict(best["weights"])
+    return FitResult(
+        best_metrics=keeper.best_metrics,
+        best_step=keeper.best_step,
+        steps=total_steps,
+        seconds=time.monotonic() - started,
+        tokens_per_second=meter.tokens_per_second,
+        resumed_from_step=first_step if found else None,
+    )
+
+
+@contextmanager
+def _kept_in(checkpoints: Path | None) -> Iterator[Path]:
+    if checkpoints is not None:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        yield checkpoints
+    else:
+        with tempfile.TemporaryDirectory(prefix="vertiform-fit-") as folder:
+            yield Path(folder)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's tips, banners and warnings from the user; what matters we say ourselves."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"lightning\..*")
+            yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)

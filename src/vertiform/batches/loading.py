@@ -1,0 +1,52 @@
+"""Walks a numbered series of batches from any number on, here or in loader processes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch.utils.data import DataLoader, Dataset
+
+
+class NumberedBatches(Protocol):
+    """A series of batches in which each can be made alone, from its number."""
+
+    def __getitem__(self, number: int) -> Any:
+        """Make batch `number`. Must give equal batches for equal numbers, in every process."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRange:
+    """Iterates over batches first, first + 1, ..., last - 1, in this order.
+
+    It has no length on purpose: Lightning would take a length for that of the whole run, and end a
+    run that goes on too early.
+    workers: processes that make batches ahead; their number changes nothing but speed.
+    """
+
+    batches: NumberedBatches
+    first: int
+    last: int
+    workers: int
+
+    def __iter__(self) -> Iterator[Any]:
+        numbers: Sequence[int] = range(self.first, self.last)
+        if self.workers == 0:
+            return (self.batches[number] for number in numbers)
+        return iter(
+            DataLoader(
+                _AsDataset(self.batches),
+                sampler=numbers,
+                batch_size=None,  # an item is a batch already
+                num_workers=self.workers,
+                prefetch_factor=4,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class _AsDataset(Dataset):
+    batches: NumberedBatches
+
+    def __getitem__(self, number: int) -> Any:
+        return self.batches[number]

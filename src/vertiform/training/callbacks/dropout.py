@@ -1,0 +1,21 @@
+"""Makes dropout a function of (seed, batch), so that going on after a kill needs no RNG state."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from vertiform.batches.randomness import Purpose, torch_seed
+
+
+class CountedDropout(Callback):
+    """Reseeds torch before every training batch."""
+
+    def __init__(self, *, seed: int) -> None:
+        self._seed = seed
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Reseed. `batch_idx` counts on after a kill: it is the number of the batch in the run."""
+        torch.manual_seed(torch_seed(self._seed, Purpose.DROPOUT, batch_idx))

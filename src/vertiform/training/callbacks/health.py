@@ -1,0 +1,58 @@
+"""Clips the gradient, and stops a run whose loss or gradient is no number any more."""
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.optim import Optimizer
+
+from vertiform.errors import TrainingError
+
+
+class Health(Callback):
+    """Checks every step on a CPU; elsewhere when asked, since a look at a GPU's value waits for it.
+
+    Its owner asks before anything is logged or saved, so a broken weight is never kept.
+    """
+
+    def __init__(self, *, gradient_clip_norm: float) -> None:
+        self._gradient_clip_norm = gradient_clip_norm
+        self.gradient_norm = torch.zeros(())  # of the last step, before clipping
+        self.loss = torch.zeros(())  # of the last step
+
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Scale the gradient down to the highest norm allowed."""
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+        self.gradient_norm = torch.nn.utils.clip_grad_norm_(trained, self._gradient_clip_norm)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Keep the loss, and look at it where looking is free."""
+        self.loss = loss_of(outputs)
+        if self.loss.device.type == "cpu":
+            self.check(step=trainer.global_step)
+
+    def check(self, *, step: int) -> None:
+        """Raise TrainingError if the last step's loss or gradient was no finite number."""
+        for value, name in ((self.loss, "loss"), (self.gradient_norm, "gradient")):
+            if not torch.isfinite(value):
+                raise TrainingError(
+                    f"The {name} became {float(value)} at step {step}; training stopped, and what "
+                    "was saved before is untouched.",
+                    fix="lower optimizer.lr (to a third, say), raise schedule.warmup_fraction, or "
+                    "lower optimizer.gradient_clip_norm.",
+                )
+
+
+def loss_of(outputs: Any) -> Tensor:
+    """The loss in what a training step returned: a tensor, or a mapping with `loss`."""
+    return (outputs if isinstance(outputs, Tensor) else outputs["loss"]).detach()

@@ -1,0 +1,103 @@
+"""Decides when a checkpoint is written, and which weights are the best so far."""
+
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from vertiform.errors import ConfigError, did_you_mean
+from vertiform.training.callbacks.health import Health
+from vertiform.training.checkpoints import OURS, RunCheckpoints, write_checkpoint
+
+
+class Keeper(Callback):
+    """Writes a checkpoint every few steps and after each validation, and the best weights aside.
+
+    A step that is validated is saved after its validation, not before: going on from the earlier
+    moment, Lightning would leave that validation out.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: RunCheckpoints,
+        health: Health,
+        every_steps: int | None,
+        validate_every_steps: int,
+        total_steps: int,
+        monitor: str,
+        mode: Literal["min", "max"],
+    ) -> None:
+        self._run = run
+        self._health = health
+        self._every_steps = every_steps
+        self._validate_every_steps = validate_every_steps
+        self._total_steps = total_steps
+        self._monitor = monitor
+        self._sign = 1.0 if mode == "min" else -1.0
+        self.best_step: int | None = None
+        self.best_metrics: dict[str, float] = {}
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Save, unless this step's validation is still to come."""
+        step = trainer.global_step
+        is_last = step == self._total_steps
+        if is_last:
+            trainer.should_stop = True  # Lightning validates before it stops, whatever the interval
+        is_validated = is_last or step % self._validate_every_steps == 0
+        if self._every_steps and step % self._every_steps == 0 and not is_validated:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep the weights if they are the best; save."""
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if self._monitor not in metrics:
+            raise ConfigError(
+                f"monitor `{self._monitor}` is no metric of this run.",
+                fix=did_you_mean(self._monitor, metrics),
+            )
+        self._health.check(step=trainer.global_step)
+        if self._is_better(metrics):
+            self.best_step = trainer.global_step
+            self.best_metrics = {n: v for n, v in metrics.items() if not n.startswith("train/")}
+            write_checkpoint(
+                self._run.best_at_step(self.best_step), {"weights": pl_module.state_dict()}
+            )
+        if self._every_steps:
+            self._save(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Put what is needed to go on beside Lightning's own state."""
+        checkpoint[OURS] = {
+            "step": trainer.global_step,
+            "best_step": self.best_step,
+            "best_metrics": self.best_metrics,
+        }
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take it back."""
+        self.remember(checkpoint[OURS])
+
+    def remember(self, state: dict[str, Any]) -> None:
+        """Take over which weights were the best."""
+        self.best_step, self.best_metrics = state["best_step"], state["best_metrics"]
+
+    def _is_better(self, metrics: dict[str, float]) -> bool:
+        if self.best_step is None:
+            return True
+        return self._sign * metrics[self._monitor] < self._sign * self.best_metrics[self._monitor]
+
+    def _save(self, trainer: Trainer) -> None:
+        self._health.check(step=trainer.global_step)
+        trainer.save_checkpoint(self._run.at_step(trainer.global_step))
+        self._run.prune()

@@ -1,0 +1,99 @@
+"""Small real things that tests of several rooms start from."""
+
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from vertiform.corpus.manifest import (
+    Contamination,
+    Manifest,
+    SpecialIds,
+    SplitFacts,
+    TokenizerFacts,
+    write_manifest,
+)
+from vertiform.files import sha256_of
+
+SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
+NUM_SPECIAL = 5
+
+
+def documents_of_tokens(
+    *, number: int, mean_tokens: int, vocab_size: int, seed: int
+) -> list[np.ndarray]:
+    """Documents with something to learn: each token is mostly the one before plus one."""
+    rng = np.random.default_rng(seed)
+    ordinary = vocab_size - NUM_SPECIAL
+    documents = []
+    for length in rng.poisson(mean_tokens, size=number).clip(min=1):
+        steps = np.where(rng.random(length) < 0.9, 1, rng.integers(ordinary, size=length))
+        documents.append(NUM_SPECIAL + (rng.integers(ordinary) + np.cumsum(steps)) % ordinary)
+    return documents
+
+
+def write_tokens(
+    folder: Path,
+    splits: dict[str, list[np.ndarray]],
+    *,
+    vocab_size: int,
+    domain: str = "tiny",
+) -> Manifest:
+    """Write a tokens folder like the stage tokenize does: shards, tokenizer, manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_tokenizer(folder, vocab_size=vocab_size)
+    manifest = Manifest(
+        domain=domain,
+        vocab_size=vocab_size,
+        dtype="uint16",
+        special_ids=SPECIAL,
+        tokenizer=TokenizerFacts(kind="wordpiece", sha256=sha256_of(folder / "tokenizer.json")),
+        languages=("en",),
+        splits={name: _write_split(folder, name, docs) for name, docs in splits.items()},
+        contamination=Contamination(
+            examples=0, documents_dropped=0, ngram_words=13, overlap_after=0
+        ),
+        data_sha256="0" * 64,
+    )
+    write_manifest(folder, manifest)
+    return manifest
+
+
+def tiny_tokens(folder: Path, *, vocab_size: int = 60, seed: int = 0) -> Manifest:
+    """A tokens folder of a few thousand tokens."""
+    sizes = {"train": 120, "validation": 20, "test": 20}
+    splits = {
+        name: documents_of_tokens(
+            number=number, mean_tokens=25, vocab_size=vocab_size, seed=seed + place
+        )
+        for place, (name, number) in enumerate(sizes.items())
+    }
+    return write_tokens(folder, splits, vocab_size=vocab_size)
+
+
+def _write_split(folder: Path, name: str, documents: list[np.ndarray]) -> SplitFacts:
+    tokens, offsets = folder / f"{name}.bin", folder / f"{name}.offsets.bin"
+    ids = np.concatenate([*documents, np.empty(0)]).astype("<u2")
+    ids.tofile(tokens)
+    np.cumsum([0, *(len(document) for document in documents)]).astype("<i8").tofile(offsets)
+    return SplitFacts(
+        tokens=len(ids),
+        documents=len(documents),
+        bytes=4 * len(ids),
+        bytes_per_token=4.0,
+        unknown_fraction=0.0,
+        sha256=sha256_of(tokens),
+        offsets_sha256=sha256_of(offsets),
+    )
+
+
+def _write_tokenizer(folder: Path, *, vocab_size: int) -> None:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words += [f"w{n}" for n in range(vocab_size - NUM_SPECIAL)]
+    vocabulary = {word: place for place, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    roles = ("pad", "unk", "cls", "sep", "mask")
+    special = {f"{role}_token": word for role, word in zip(roles, words, strict=False)}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
