@@ -3,8 +3,6 @@
 A name is `<when>/<what>_<unit>`; a score between 0 and 1 has no unit. Loss is in nats.
 """
 
-from vertiform.errors import ConfigError, did_you_mean
-
 # Training: one point every trainer.log_every_steps.
 TRAIN_NATS_PER_TOKEN = "train/nats_per_token"
 TRAIN_LOSS_NATS = "train/loss_nats"
@@ -64,6 +62,7 @@ ENTITY_SCORES = (
     ENTITY_CALIBRATION_ERROR,
 )
 SCORES = {"classification": CLASSIFICATION_SCORES, "entities": ENTITY_SCORES}
+CLASS_SCORES = (PRECISION, RECALL, F1, ROC_AUC)
 MAIN_SCORE = {"classification": F1_MACRO, "entities": ENTITY_F1}  # what tables sort and lead with
 LOWER_IS_BETTER = frozenset({CALIBRATION_ERROR, ENTITY_CALIBRATION_ERROR})
 
@@ -89,9 +88,6 @@ def is_lower_better(metric: str) -> bool:
     return metric.rpartition("/")[2] in LOWER_IS_BETTER
 
 
-def check_score(metric: str, *, where: str) -> str:
-    """Return `metric` if it is a score's full name; raise ConfigError with the nearest if not."""
-    known = [on(split, s) for split in ("val", "test") for group in SCORES.values() for s in group]
-    if metric not in known:
-        raise ConfigError(f"{where} names no score: `{metric}`.", fix=did_you_mean(metric, known))
-    return metric
+def kind_of_score(score: str) -> str | None:
+    """Return the kind of task that `score` is taken of, or None if there is no such score."""
+    return next((kind for kind, scores in SCORES.items() if score in scores), None)
