@@ -1,5 +1,6 @@
 """What the gates decided: a row for each, with every figure it was decided from."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -43,7 +44,11 @@ class Verdict:
             "alias": self.alias,
             "passed": self.passed,
             "rows": [
-                {**asdict(row), "interval": list(row.interval) if row.interval else None}
+                {
+                    **asdict(row),
+                    "measured": _finite(row.measured),
+                    "interval": list(row.interval) if row.interval else None,
+                }
                 for row in self.rows
             ],
         }
@@ -73,9 +78,13 @@ def _sum_of(verdict: Verdict) -> str:
     return f"{number} of {len(verdict.rows)} gates of `{verdict.alias}` said no; it does not move."
 
 
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None  # NaN is not JSON
+
+
 def _figure(value: float | None) -> str:
     if value is None:
         return "-"
-    if value == int(value):
+    if math.isfinite(value) and value == int(value):
         return str(int(value))
     return f"{value:.3g}" if abs(value) < 0.001 else f"{value:.3f}"
