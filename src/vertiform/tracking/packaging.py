@@ -1,0 +1,188 @@
+"""Logs a trained bundle as an MLflow model that loads anywhere, runs no pickle and is verified."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vertiform.errors import TrackingError
+from vertiform.files import read_json, write_json
+from vertiform.tracking.model_files import check_files, write_file_list
+from vertiform.tracking.runs import Run
+from vertiform.tracking.served_code import PACKAGES, copy_served_code
+from vertiform.tracking.store import Store, errors_named
+
+if TYPE_CHECKING:
+    from mlflow.models import Model
+
+BUNDLE = "artifacts/bundle"  # inside a logged model: what Predictor.load takes
+CARD = "README.md"
+EXAMPLE = "input_example.json"  # MLflow's own name
+EXAMPLE_PREDICTIONS = "example_predictions.json"
+SCRIPT = "served_model.py"
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model in MLflow whose files were read back after they were written."""
+
+    model_id: str
+    run_id: str
+    location: str  # the address of its folder of files
+    files_sha256: str  # of its list of files and hashes
+    size_bytes: int
+
+
+def log_model(
+    run: Run,
+    bundle: Path,
+    *,
+    name: str,
+    card: str,
+    example_inputs: Sequence[str],
+    example_predictions: Sequence[Mapping[str, Any]],
+    lock: Path,
+    facts: Mapping[str, str],
+    rebuild: str,
+) -> LoggedModel:
+    """Log the folder `bundle` as a model of `run`, and read every byte of it back.
+
+    card: markdown, kept as README.md. example_predictions: what Predictor says to example_inputs.
+    lock: requirements.lock, which pins what a server must install. facts: short metadata.
+    rebuild: the command that makes the model again, for whoever finds it damaged.
+    """
+    from mlflow.entities import LoggedModelOutput
+
+    client = run.store.client
+    with errors_named(run.store.uri), tempfile.TemporaryDirectory() as aside:
+        experiment_id = client.get_run(run.id).info.experiment_id
+        logged = client.create_logged_model(
+            experiment_id,
+            name=name,
+            source_run_id=run.id,
+            params=dict(facts),
+            model_type="vertiform",
+        )
+        try:
+            folder = Path(aside) / "model"
+            _save(folder, bundle, logged.model_id, run.id, lock=lock, facts=facts)
+            (folder / CARD).write_text(card, encoding="utf-8")
+            _write_example(folder, example_inputs, example_predictions)
+            files_sha256 = write_file_list(folder)
+            client.log_model_artifacts(logged.model_id, str(folder))
+            location = logged.artifact_location
+            with read_back(
+                run.store,
+                location,
+                files_sha256=files_sha256,
+                model=f"model {name}",
+                rebuild=rebuild,
+            ):
+                pass
+        except BaseException:
+            client.finalize_logged_model(logged.model_id, "FAILED")
+            raise
+        client.finalize_logged_model(logged.model_id, "READY")
+        client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
+        size_bytes = read_json(folder / "files.json")["bytes"]
+    return LoggedModel(logged.model_id, run.id, location, files_sha256, size_bytes)
+
+
+@contextmanager
+def read_back(
+    store: Store, location: str, *, files_sha256: str, model: str, rebuild: str
+) -> Iterator[Path]:
+    """Give the local folder of a logged model's files, each checked by its hash.
+
+    Files on this machine are read where they are; those of a server are fetched for the block.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    is_local = location.startswith(("/", "file:"))
+    with tempfile.TemporaryDirectory() as aside:
+        try:
+            with errors_named(store.uri):
+                folder = download_artifacts(
+                    artifact_uri=location,
+                    dst_path=None if is_local else aside,
+                    tracking_uri=store.uri,
+                )
+        except (MlflowException, OSError) as error:
+            raise TrackingError(
+                f"{model} has no files at {location}.",
+                fix=f"make it again with `{rebuild}`, and register that version.",
+            ) from error
+        check_files(Path(folder), expected_sha256=files_sha256, model=model, rebuild=rebuild)
+        yield Path(folder)
+
+
+def example_of(folder: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    """Return a logged model's example inputs, and what it said to them when it was logged."""
+    return read_json(folder / EXAMPLE), read_json(folder / EXAMPLE_PREDICTIONS)
+
+
+def pinned_requirements(lock: Path) -> tuple[list[str], list[str]]:
+    """Read the lock; return the pins of what a served model imports, and the pins of everything.
+
+    A build's own suffix (torch==2.13.0+cpu) is left out: the server's machine has its own build.
+    """
+    lines = lock.read_text(encoding="utf-8").splitlines()
+    pins = [line.partition("+")[0] for line in lines if "==" in line and not line.startswith("#")]
+    versions = {pin.partition("==")[0].lower(): pin for pin in pins}
+    missing = [package for package in PACKAGES if package not in versions]
+    if missing:
+        raise TrackingError(
+            f"{lock} does not pin {', '.join(missing)}, which a served model needs.",
+            fix="run `make lock`.",
+        )
+    return [versions[package] for package in PACKAGES], pins
+
+
+def _save(
+    folder: Path, bundle: Path, model_id: str, run_id: str, *, lock: Path, facts: Mapping[str, str]
+) -> None:
+    """Write the MLflow model: script, code, bundle, requirements and MLmodel."""
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
+    model = Model(run_id=run_id, model_uuid=model_id, model_id=model_id, metadata=dict(facts))
+    requirements, pins = pinned_requirements(lock)
+    with tempfile.TemporaryDirectory() as aside:
+        constraints = Path(aside) / "constraints.txt"
+        constraints.write_text("\n".join(pins) + "\n", encoding="utf-8")
+        mlflow.pyfunc.save_model(
+            path=str(folder),
+            mlflow_model=model,
+            python_model=str(Path(__file__).with_name(SCRIPT)),
+            artifacts={"bundle": str(bundle)},
+            code_paths=[str(copy_served_code(Path(aside)))],
+            pip_requirements=[*requirements, f"-c {constraints}"],
+        )
+    _forget_this_machine(model)
+    model.save(str(folder / "MLmodel"))
+
+
+def _forget_this_machine(model: "Model") -> None:
+    # MLflow writes where the files came from; those paths mean nothing to whoever loads the model.
+    flavor = model.flavors["python_function"]
+    flavor["artifacts"]["bundle"]["uri"] = BUNDLE
+    flavor["model_code_path"] = SCRIPT
+    # Given here and not to save_model, which would load the model to try the example.
+    model.saved_input_example_info = {
+        "artifact_path": EXAMPLE,
+        "serving_input_path": "serving_input_example.json",
+        "type": "json_object",
+    }
+
+
+def _write_example(
+    folder: Path, inputs: Sequence[str], predictions: Sequence[Mapping[str, Any]]
+) -> None:
+    write_json(folder / EXAMPLE, list(inputs))
+    write_json(folder / "serving_input_example.json", {"inputs": list(inputs)})
+    # Through JSON as it will be read, so that a float is compared with what a file can hold.
+    write_json(folder / EXAMPLE_PREDICTIONS, json.loads(json.dumps(list(predictions))))

@@ -1,0 +1,221 @@
+"""Opens MLflow's store, and turns what goes wrong with it into errors that say what to do."""
+
+import errno
+import logging
+import re
+import sqlite3
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vertiform.errors import StorageError, TrackingError, VertiformError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+DATABASE = "mlflow.db"
+ARTIFACTS = "mlartifacts"
+SECONDS_TO_ANSWER = 5.0  # of a store, before we say that it cannot be reached
+RESTART_SERVER = "start the server, or choose tracking=local; `curl <address>/health` shows it."
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Store:
+    """An MLflow store that answered when opened. `uri` may hold a password: show `name`."""
+
+    client: "MlflowClient"
+    uri: str
+    artifacts: Path | None  # absolute folder beside a local database; None: a server keeps them
+
+    @property
+    def name(self) -> str:
+        """What messages call the store."""
+        return without_credentials(self.uri)
+
+    def experiment_id(self, experiment: str) -> str:
+        """Return the id of the experiment named so; it is created if it does not exist."""
+        with errors_named(self.uri):
+            found = self.client.get_experiment_by_name(experiment)
+            if found is None:
+                place = str(self.artifacts / experiment) if self.artifacts else None
+                return self.client.create_experiment(experiment, artifact_location=place)
+        if found.lifecycle_stage != "active":
+            raise TrackingError(
+                f"The experiment `{experiment}` in {self.name} is deleted.",
+                fix=f"run `mlflow experiments restore --experiment-id {found.experiment_id}`.",
+            )
+        return found.experiment_id
+
+
+def open_store(tracking_uri: str | None, *, root: Path, must_exist: bool = False) -> Store:
+    """Open the store at `tracking_uri`; None is the SQLite database at the project's `root`.
+
+    A local database is created if it is absent; must_exist (for verbs that only read) refuses
+    instead. Answers within seconds: raises TrackingError for a store that is locked, damaged,
+    of another MLflow, or not reached.
+    """
+    uri = tracking_uri or f"sqlite:///{root.resolve() / DATABASE}"
+    if uri.startswith(("http://", "https://")):
+        _check_server(uri)
+        return Store(_client(uri), uri, artifacts=None)
+    if uri.startswith("sqlite:///"):
+        database = (root / uri.removeprefix("sqlite:///")).resolve()
+        if must_exist and not database.exists():
+            raise TrackingError(
+                f"There is no MLflow store yet: {database} does not exist.",
+                fix="run `dvc repro` first, or give tracking.tracking_uri=<your store>.",
+            )
+        _check_database(database)
+        local = f"sqlite:///{database}"
+        return Store(_client(local), local, artifacts=database.parent / ARTIFACTS)
+    raise TrackingError(
+        f"{without_credentials(uri)} is not an MLflow store that Vertiform can open.",
+        fix="give sqlite:///<path to a file>, or the http(s):// address of an MLflow server.",
+    )
+
+
+@contextmanager
+def errors_named(uri: str) -> Iterator[None]:
+    """Raise what the store at `uri` does to us as a TrackingError or StorageError with its fix.
+
+    An MlflowException that speaks of one run, model or alias passes: the caller knows its fix.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        named = _named(error, without_credentials(uri))
+        if named is None:
+            raise
+        raise named from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _no_space(without_credentials(uri)) from error
+
+
+def without_credentials(text: str) -> str:
+    """Return `text` with user names and passwords taken out of every address in it."""
+    return re.sub(r"(?<=://)[^/\s@]+@", "***@", text)
+
+
+def _client(uri: str) -> "MlflowClient":
+    # Not mlflow's fluent functions: a client carries its address, the fluent ones share a global.
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except MlflowException as error:
+        name = without_credentials(uri)
+        raise _named(error, name) or TrackingError(
+            f"MLflow cannot open {name}: {_first_line(error)}",
+            fix=f"copy the file aside, then run `mlflow db upgrade {name}`.",
+        ) from error
+
+
+def _check_database(database: Path) -> None:
+    """See within seconds that SQLite can write to `database`; MLflow would wait and retry."""
+    if not database.exists():
+        if not database.parent.is_dir():
+            raise TrackingError(
+                f"The folder {database.parent} of MLflow's store does not exist.",
+                fix="create it, or give another place in tracking.tracking_uri.",
+            )
+        logger.info("Creating MLflow's store %s (a few seconds, once).", database)
+        return
+    try:
+        with closing(
+            sqlite3.connect(f"file:{database}?mode=rw", uri=True, timeout=SECONDS_TO_ANSWER)
+        ) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise _locked(str(database)) from error
+        raise TrackingError(
+            f"MLflow's store {database} cannot be written: {error}.",
+            fix=f"give yourself the right to write it (`ls -l {database}`), or move it aside.",
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise TrackingError(
+            f"{database} is not a working SQLite database: {error}.",
+            fix="put a backup in its place, or move it aside and run `dvc repro -f`.",
+        ) from error
+
+
+def _check_server(uri: str) -> None:
+    name = without_credentials(uri)
+    # urllib does not take a user name and password from an address; /health needs none.
+    address = re.sub(r"(?<=://)[^/\s@]+@", "", uri).rstrip("/")
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=SECONDS_TO_ANSWER):
+            pass
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            raise _not_allowed(name) from error
+        raise TrackingError(
+            f"The server at {name} answered {error.code}, which MLflow would not.",
+            fix="check the address in MLFLOW_TRACKING_URI or tracking.tracking_uri.",
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise TrackingError(
+            f"MLflow's server at {name} cannot be reached: {reason}.", fix=RESTART_SERVER
+        ) from error
+
+
+def _named(error: "MlflowException", name: str) -> VertiformError | None:
+    text = str(error)
+    if "database is locked" in text:
+        return _locked(name)
+    if "disk is full" in text:
+        return _no_space(name)
+    if "readonly database" in text or "unable to open database" in text:
+        return TrackingError(
+            f"MLflow's store {name} cannot be written.",
+            fix="give yourself the right to write the file and its folder.",
+        )
+    if error.error_code in ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
+        return _not_allowed(name)
+    if "API request to" in text and ("failed with exception" in text or "error code 5" in text):
+        return TrackingError(
+            f"MLflow's server at {name} stopped answering: {_first_line(error)}",
+            fix=RESTART_SERVER,
+        )
+    return None
+
+
+def _locked(name: str) -> TrackingError:
+    return TrackingError(
+        f"MLflow's store {name} is locked by another program.",
+        fix=f"wait for the other run or close it (`fuser {name.removeprefix('sqlite:///')}` "
+        "names it), then run this again.",
+    )
+
+
+def _no_space(name: str) -> StorageError:
+    return StorageError(
+        f"No space is left on the disk of MLflow's store {name} or of its artifacts.",
+        fix="free some space, then run the same command again.",
+    )
+
+
+def _not_allowed(name: str) -> TrackingError:
+    return TrackingError(
+        f"MLflow's server at {name} does not let you in.",
+        fix="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to your own.",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return without_credentials(str(error).strip().splitlines()[0][:300])
