@@ -78,6 +78,11 @@ def on(split: str, score: str) -> str:
     return f"{_PREFIX[split]}/{score}"
 
 
+def best(metric: str) -> str:
+    """Return the name of a metric at the step whose weights are kept: "best/val/f1_macro"."""
+    return f"best/{metric}"
+
+
 def of_class(score: str, label: str) -> str:
     """Return the name of a score of one class or entity type: "f1/web"."""
     return f"{score}/{label}"

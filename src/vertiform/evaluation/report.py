@@ -152,9 +152,9 @@ def score_table(report: EvaluationReport, *, as_markdown: bool = False) -> str:
         ]
         for metric, score in report.scores.items()
     ]
+    header = ["metric", "model", "baseline", "model - baseline"]
     if not report.baseline:
-        rows = [row[:2] for row in rows]
-    header = ["metric", "model", "baseline", "model - baseline"][: len(rows[0])]
+        header, rows = header[:2], [row[:2] for row in rows]
     return markdown_table(header, rows) if as_markdown else text_table(header, rows)
 
 
