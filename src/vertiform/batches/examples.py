@@ -1,0 +1,153 @@
+"""Encoded examples to batches of like length, each a function of (seed, its number)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vertiform.batches.randomness import Purpose, generator
+from vertiform.errors import ConfigError
+
+IGNORED = -100  # the target that cross_entropy leaves out
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What a network reads of one row; a row longer than the network reads becomes several.
+
+    row:       place of the row among the rows that were encoded.
+    input_ids: (T,) int64, special tokens included.
+    target:    () or (T,) int64: an output's number, or IGNORED.
+    positions: (W,) int64, where each word of this example begins; empty if the task has no words.
+    words:     (W,) int64, the places of these words in the row.
+    """
+
+    row: int
+    input_ids: np.ndarray
+    target: np.ndarray
+    positions: np.ndarray
+    words: np.ndarray
+
+
+class ExampleBatch(NamedTuple):
+    """Examples padded to the longest of them.
+
+    input_ids, attention_mask: (B, T) int64; the mask is 0 where an example is padded.
+    targets:    (B,) or (B, T) int64, IGNORED where an example is padded.
+    numbers:    the place of each example among all.
+    num_tokens: without padding.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    targets: Tensor
+    numbers: tuple[int, ...]
+    num_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupedParams:
+    """conf/batches/grouped_by_length.yaml.
+
+    batches_per_pool: examples are shuffled, and only those of a pool of so many batches are
+                      sorted by length: 1 is plain shuffling, more wastes less on padding.
+    """
+
+    examples_per_batch: int
+    batches_per_pool: int
+
+    def __post_init__(self) -> None:
+        if self.examples_per_batch < 1 or self.batches_per_pool < 1:
+            raise ConfigError(
+                "batches.examples_per_batch and batches.batches_per_pool must be 1 or more.",
+                fix="16 examples and pools of 20 batches are usual for a thousand examples.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupedBatches:
+    """An endless series of training batches: epoch after epoch, each example once in each."""
+
+    examples: Sequence[Example]
+    params: GroupedParams
+    pad_id: int
+    seed: int
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """The last batch of an epoch may be smaller."""
+        return -(-len(self.examples) // self.params.examples_per_batch)
+
+    def __getitem__(self, number: int) -> ExampleBatch:
+        epoch, place = divmod(number, self.batches_per_epoch)
+        if epoch not in self._orders:
+            self._orders.clear()  # one epoch's order at a time
+            self._orders[epoch] = self._order_of(epoch)
+        return collate(self.examples, self._orders[epoch][place], pad_id=self.pad_id)
+
+    @cached_property
+    def _orders(self) -> dict[int, list[np.ndarray]]:
+        return {}
+
+    def _order_of(self, epoch: int) -> list[np.ndarray]:
+        """The examples of each batch of an epoch."""
+        size = self.params.examples_per_batch
+        draw = generator(self.seed, Purpose.ORDER, epoch)
+        shuffled = draw.permutation(len(self.examples))
+        lengths = _lengths(self.examples)
+        batches: list[np.ndarray] = []
+        for pool in _cut(shuffled, size * self.params.batches_per_pool):
+            batches += _cut(pool[np.argsort(lengths[pool], kind="stable")], size)
+        # Else every pool would begin with its shortest texts.
+        return [batches[place] for place in draw.permutation(len(batches))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderedBatches:
+    """Each example once, shortest first, the same every time: for validation and prediction."""
+
+    examples: Sequence[Example]
+    examples_per_batch: int
+    pad_id: int
+
+    def __iter__(self) -> Iterator[ExampleBatch]:
+        order = np.argsort(_lengths(self.examples), kind="stable")
+        for numbers in _cut(order, self.examples_per_batch):
+            yield collate(self.examples, numbers, pad_id=self.pad_id)
+
+
+def collate(examples: Sequence[Example], numbers: Iterable[int], *, pad_id: int) -> ExampleBatch:
+    """Pad the examples of these numbers to the longest of them."""
+    numbers = [int(number) for number in numbers]
+    chosen = [examples[number] for number in numbers]
+    shape = len(chosen), max(len(example.input_ids) for example in chosen)  # (B, T)
+    input_ids = np.full(shape, pad_id, dtype=np.int64)
+    attention_mask = np.zeros(shape, dtype=np.int64)
+    targets = np.full(shape[: 1 + chosen[0].target.ndim], IGNORED, dtype=np.int64)
+    for b, example in enumerate(chosen):
+        length = len(example.input_ids)
+        input_ids[b, :length] = example.input_ids
+        attention_mask[b, :length] = 1
+        if example.target.ndim:
+            targets[b, :length] = example.target
+        else:
+            targets[b] = example.target
+    return ExampleBatch(
+        input_ids=torch.from_numpy(input_ids),
+        attention_mask=torch.from_numpy(attention_mask),
+        targets=torch.from_numpy(targets),
+        numbers=tuple(numbers),
+        num_tokens=int(attention_mask.sum()),
+    )
+
+
+def _lengths(examples: Sequence[Example]) -> np.ndarray:
+    return np.array([len(example.input_ids) for example in examples], dtype=np.int64)
+
+
+def _cut(numbers: np.ndarray, size: int) -> list[np.ndarray]:
+    return [numbers[start : start + size] for start in range(0, len(numbers), size)]

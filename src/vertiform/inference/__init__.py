@@ -1,0 +1,1 @@
+"""The predictor: what is served is what is scored."""

@@ -1,0 +1,91 @@
+"""One label for each text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from vertiform.batches.examples import IGNORED, Example
+from vertiform.tasks.rows import Row
+from vertiform.tasks.task import Prediction
+
+_NONE = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classification:
+    """See task.Task. A text is cut at the longest input; its output is one distribution."""
+
+    labels: tuple[str, ...]
+    kind = "classification"
+    labels_each_word = False
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The labels."""
+        return self.labels
+
+    def row_of(self, text: str) -> Row:
+        """See Task."""
+        return {"text": text}
+
+    def encode(self, rows: Sequence[Row], *, tokenizer: Any, max_tokens: int) -> list[Example]:
+        """See Task. One example for each row."""
+        ids = tokenizer(
+            [row["text"] for row in rows],
+            truncation=True,
+            max_length=max_tokens,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )["input_ids"]
+        return [
+            Example(
+                row=n,
+                input_ids=np.array(ids[n], dtype=np.int64),
+                target=self.targets(row) if "label" in row else np.array(IGNORED),
+                positions=_NONE,
+                words=_NONE,
+            )
+            for n, row in enumerate(rows)
+        ]
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """See Task. logits: (B, C); targets: (B,)."""
+        return F.cross_entropy(logits.float(), targets)
+
+    def targets(self, row: Row) -> np.ndarray:
+        """See Task."""
+        return np.array(self.labels.index(row["label"]), dtype=np.int64)
+
+    def gather(
+        self, rows: Sequence[Row], examples: Sequence[Example], logits: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """See Task. A row is one example."""
+        return list(logits)
+
+    def decode(self, row_logits: np.ndarray, *, temperature: float) -> Prediction:
+        """See Task. row_logits: (C,)."""
+        probabilities = softmax(row_logits / temperature)
+        return {
+            "label": self.labels[int(probabilities.argmax())],
+            "probabilities": dict(zip(self.labels, probabilities.tolist(), strict=True)),
+        }
+
+    def present(self, text: str, row: Row, prediction: Prediction) -> dict[str, Any]:
+        """See Task."""
+        probabilities = prediction["probabilities"]
+        return {
+            "label": prediction["label"],
+            "confidence": probabilities[prediction["label"]],
+            "probabilities": probabilities,
+        }
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Over the last axis, in float64."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)

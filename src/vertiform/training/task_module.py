@@ -1,0 +1,77 @@
+"""The LightningModule of fine-tuning. It only delegates."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from vertiform.batches.examples import IGNORED, Example, ExampleBatch
+from vertiform.evaluation import names
+from vertiform.tasks.network import TaskNetwork
+from vertiform.tasks.outputs import example_logits
+from vertiform.tasks.rows import Row
+from vertiform.tasks.task import Task, scores_of
+from vertiform.training.modules import scheduled
+from vertiform.training.optimizers import AdamW
+from vertiform.training.schedules import Schedule
+
+
+class TaskModule(LightningModule):
+    """Trains a network for a task, and scores it on validation rows.
+
+    validation_rows, validation_examples: the rows that validation batches come from, and these
+                encoded, in the numbers that the batches give.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: TaskNetwork,
+        task: Task,
+        validation_rows: Sequence[Row],
+        validation_examples: Sequence[Example],
+        optimizer: AdamW,
+        schedule: Schedule,
+        total_steps: int,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self._task = task
+        self._validation_rows = validation_rows
+        self._validation_examples = validation_examples
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._total_steps = total_steps
+        self._found: dict[int, np.ndarray] = {}
+
+    def training_step(self, batch: ExampleBatch, batch_index: int) -> Tensor:
+        """Return the loss to descend."""
+        loss = self._task.loss(self.network(batch), batch.targets)
+        self.log(names.TRAIN_LOSS_NATS, loss, batch_size=1)
+        return loss
+
+    def validation_step(self, batch: ExampleBatch, batch_index: int) -> None:
+        """Keep the outputs, to be scored together."""
+        logits = self.network(batch)
+        self._found.update(example_logits(batch, logits))
+        labelled = int((batch.targets != IGNORED).sum())
+        self.log(
+            names.VAL_LOSS_NATS,
+            self._task.loss(logits, batch.targets),
+            batch_size=labelled,
+        )
+
+    def on_validation_epoch_end(self) -> None:
+        """Score all validation rows."""
+        rows, examples = self._validation_rows, self._validation_examples
+        logits = [self._found[number] for number in range(len(examples))]
+        self._found.clear()
+        gathered = self._task.gather(rows, examples, logits)
+        predictions = [self._task.decode(of_row, temperature=1.0) for of_row in gathered]
+        self.log_dict(scores_of(self._task, rows, predictions, split="validation"))
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimiser, and the schedule around it, for Lightning."""
+        return scheduled(self._optimizer, self._schedule, self.network, self._total_steps)
