@@ -5,7 +5,7 @@ from hypothesis import given
 
 from tests.evaluation.examples import TYPES
 from vertiform.evaluation import names
-from vertiform.evaluation.bootstrap import Resampling, intervals, point_values, resampled_values
+from vertiform.evaluation.bootstrap import Resampling, draw, intervals
 from vertiform.evaluation.entity_scores import (
     Entity,
     entities_of,
@@ -115,6 +115,5 @@ def test_an_interval_of_entities_holds_its_score(truth):
     predicted = [sentence[::-1] for sentence in truth]
     confidences = [[0.2, 0.7, 0.9] for _ in truth]
     measure = entity_measure(truth, predicted, confidences, types=TYPES)
-    samples = resampled_values(measure, rows=len(truth), resampling=Resampling(0, 20, 0.9))
-    found = intervals(point_values(measure, rows=len(truth)), samples, confidence=0.9)
+    found = intervals(draw(measure, rows=len(truth), resampling=Resampling(0, 20, 0.9)))
     assert all(i.low <= i.value <= i.high for i in found.values())

@@ -29,9 +29,9 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class DifferenceInterval:
-    """What one system scores above another on the same rows; `mean` is over the resamples."""
+    """What one system scores above another on the same rows. `low <= value <= high`, always."""
 
-    mean: float
+    value: float
     low: float
     high: float
     confidence: float
@@ -47,49 +47,59 @@ class Resampling:
     confidence: float  # 0-1, of both sides together
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The scores of the rows as they are, and of every resample of them."""
+
+    points: dict[str, float]  # without those that the rows do not define
+    samples: dict[str, Values]
+    resampling: Resampling
+
+
 def point_values(measure: Measure, *, rows: int) -> dict[str, float]:
     """Score the rows as they are. A score that they do not define is left out."""
     measured = measure(np.ones((1, rows)))
     return {name: float(v[0]) for name, v in measured.items() if not np.isnan(v[0])}
 
 
-def resampled_values(measure: Measure, *, rows: int, resampling: Resampling) -> dict[str, Values]:
-    """Score every resample of the rows; each value is (resamples,)."""
+def draw(measure: Measure, *, rows: int, resampling: Resampling) -> Drawn:
+    """Score the rows as they are and every resample of them."""
     blocks = [measure(weights) for weights in _weight_blocks(rows, resampling)]
-    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    samples = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    return Drawn(point_values(measure, rows=rows), samples, resampling)
 
 
-def intervals(
-    points: Mapping[str, float], samples: Mapping[str, Values], *, confidence: float
-) -> dict[str, Interval]:
+def intervals(drawn: Drawn) -> dict[str, Interval]:
     """Put the percentile interval of its resampled values around each score.
 
     Resampling adds noise, so a score that noise can only raise (a calibration error) may lie below
     all its resamples: the interval is then widened to hold it, never narrowed.
     """
     found = {}
-    for name, value in points.items():
-        low, high = _percentiles(samples[name], confidence)
-        found[name] = Interval(value, min(low, value), max(high, value))
+    for name, value in drawn.points.items():
+        bounds = _percentiles(drawn.samples[name], drawn.resampling.confidence)
+        if bounds is not None:
+            found[name] = Interval(value, min(bounds[0], value), max(bounds[1], value))
     return found
 
 
-def differences(
-    samples: Mapping[str, Values], others: Mapping[str, Values], *, confidence: float
-) -> dict[str, DifferenceInterval]:
-    """Subtract `others` from `samples`, resample by resample, for every score that both have.
+def differences(drawn: Drawn, others: Drawn) -> dict[str, DifferenceInterval]:
+    """Subtract `others`, resample by resample, for every score that both have; widened as above.
 
-    Both must come from one Resampling over the same rows. Scores that no resample defines for
-    both are left out.
+    Both must be of the same rows.
     """
+    assert drawn.resampling == others.resampling, "only one Resampling pairs two systems"
+    confidence = drawn.resampling.confidence
     found = {}
-    for name in samples.keys() & others.keys():
-        difference = samples[name] - others[name]
-        if np.isnan(difference).all():
+    for name in drawn.points:
+        if name not in others.points:
             continue
-        low, high = _percentiles(difference, confidence)
-        found[name] = DifferenceInterval(float(np.nanmean(difference)), low, high, confidence)
-    return {name: found[name] for name in samples if name in found}
+        value = drawn.points[name] - others.points[name]
+        bounds = _percentiles(drawn.samples[name] - others.samples[name], confidence)
+        if bounds is not None:
+            low, high = min(bounds[0], value), max(bounds[1], value)
+            found[name] = DifferenceInterval(value, low, high, confidence)
+    return found
 
 
 def _weight_blocks(rows: int, resampling: Resampling) -> Iterator[Weights]:
@@ -103,7 +113,11 @@ def _weight_blocks(rows: int, resampling: Resampling) -> Iterator[Weights]:
         yield counts.reshape(size, rows).astype(np.float64)
 
 
-def _percentiles(values: Values, confidence: float) -> tuple[float, float]:
+def _percentiles(values: Values, confidence: float) -> tuple[float, float] | None:
+    """Return the two ends over the resamples that define the score; None where none does."""
+    defined = values[~np.isnan(values)]
+    if not len(defined):
+        return None
     tail = 100 * (1 - confidence) / 2
-    low, high = np.nanpercentile(values, [tail, 100 - tail])
+    low, high = np.percentile(defined, [tail, 100 - tail])
     return float(low), float(high)

@@ -177,7 +177,7 @@ def _record_table(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in facts.items():
-        name = f"{prefix}{_in_words(str(key))}"
+        name = f"{prefix}{_in_words(key)}"
         if isinstance(value, Mapping):
             yield from _flat(value, f"{name}, ")
         else:

@@ -231,7 +231,7 @@ def _gain(difference: DifferenceInterval | None, metric: str) -> DifferenceInter
     if difference is None or not names.is_lower_better(metric):
         return difference
     return DifferenceInterval(
-        -difference.mean, -difference.high, -difference.low, difference.confidence
+        -difference.value, -difference.high, -difference.low, difference.confidence
     )
 
 
@@ -241,7 +241,7 @@ def _difference_row(
     return GateRow(
         gate=name,
         threshold=threshold,
-        measured=gain.mean,
+        measured=gain.value,
         interval=(gain.low, gain.high),
         passed=passed,
         reason=f"{reason} ({gain.confidence:.0%} paired interval)",

@@ -8,13 +8,12 @@ from typing import Any
 from vertiform.evaluation import names
 from vertiform.evaluation.bootstrap import (
     DifferenceInterval,
+    Drawn,
     Interval,
     Resampling,
-    Values,
     differences,
+    draw,
     intervals,
-    point_values,
-    resampled_values,
 )
 from vertiform.evaluation.mistakes import most_confident_mistakes
 from vertiform.evaluation.predictions import Prediction, Row, classes_in, measure_of
@@ -100,14 +99,13 @@ def evaluate(
     num_mistakes: how many of the most confident to keep.
     """
     kind, labels = task["kind"], task["labels"]
-    points, samples = _measured(kind, rows, predictions, labels=labels, resampling=resampling)
-    scores = intervals(points, samples, confidence=resampling.confidence)
+    drawn = _drawn(kind, rows, predictions, labels=labels, resampling=resampling)
+    scores = intervals(drawn)
     baseline_scores: dict[str, Interval] = {}
     difference: dict[str, DifferenceInterval] = {}
     if baseline is not None:
-        theirs, others = _measured(kind, rows, baseline, labels=labels, resampling=resampling)
-        baseline_scores = intervals(theirs, others, confidence=resampling.confidence)
-        difference = differences(samples, others, confidence=resampling.confidence)
+        others = _drawn(kind, rows, baseline, labels=labels, resampling=resampling)
+        baseline_scores, difference = intervals(others), differences(drawn, others)
     return EvaluationReport(
         task=task["task"],
         kind=kind,
@@ -135,10 +133,9 @@ def compare(
 ) -> dict[str, DifferenceInterval]:
     """Return how far one model scores above another on the same rows, by full name of the score."""
     kind, labels = task["kind"], task["labels"]
-    ours = _measured(kind, rows, predictions, labels=labels, resampling=resampling)[1]
-    theirs = _measured(kind, rows, others, labels=labels, resampling=resampling)[1]
-    found = differences(ours, theirs, confidence=resampling.confidence)
-    return _on_split(found, kind, split)
+    ours = _drawn(kind, rows, predictions, labels=labels, resampling=resampling)
+    theirs = _drawn(kind, rows, others, labels=labels, resampling=resampling)
+    return _on_split(differences(ours, theirs), kind, split)
 
 
 def score_table(report: EvaluationReport, *, as_markdown: bool = False) -> str:
@@ -158,17 +155,16 @@ def score_table(report: EvaluationReport, *, as_markdown: bool = False) -> str:
     return markdown_table(header, rows) if as_markdown else text_table(header, rows)
 
 
-def _measured(
+def _drawn(
     kind: str,
     rows: Sequence[Row],
     predictions: Sequence[Prediction],
     *,
     labels: Sequence[str],
     resampling: Resampling,
-) -> tuple[dict[str, float], dict[str, Values]]:
+) -> Drawn:
     measure = measure_of(kind, rows, predictions, labels=labels)
-    points = point_values(measure, rows=len(rows))
-    return points, resampled_values(measure, rows=len(rows), resampling=resampling)
+    return draw(measure, rows=len(rows), resampling=resampling)
 
 
 def _on_split(scores: Mapping[str, Any], kind: str, split: str) -> dict[str, Any]:
@@ -226,4 +222,4 @@ def _baseline_cell(score: Interval | None) -> str:
 def _difference_cell(difference: DifferenceInterval | None) -> str:
     if difference is None:
         return "-"
-    return signed_with_interval(difference.mean, difference.low, difference.high)
+    return signed_with_interval(difference.value, difference.low, difference.high)
