@@ -4,37 +4,30 @@ The label is the package's, so every package's name is masked in the text, and a
 side of the split only: what is tested is the subject, in modules that were never trained on.
 """
 
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
-from vertiform.corpus.decontaminate import HeldOut
 from vertiform.corpus.document import read_documents
 from vertiform.corpus.examples import LabelledTask, Row
 from vertiform.corpus.manifest import SPLITS
+from vertiform.corpus.selection import (
+    NGRAM_WORDS,
+    RowsBySplit,
+    alternate,
+    alternate_by_key,
+    near_copies,
+    order_of,
+)
 from vertiform.errors import CorpusError
 
 MASK = "library"  # reads as English, and is the same for every package
-NGRAM_WORDS = 13  # what counts as a near-copy between splits, as in decontamination
 MIN_LETTERS_WITHIN = 6  # `NumPyPrinter` names numpy; three letters such as `git` are in `digits`
 MIN_PARTS = 6  # a package with fewer top-level parts is split by file
 
 _ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class RowsBySplit:
-    """Rows wanted in each split, at most."""
-
-    train: int
-    validation: int
-    test: int
 
 
 @dataclass(frozen=True)
@@ -68,11 +61,11 @@ def label_areas(params: AreaParams, *, name: str, language: str, documents: Path
     by_split: dict[str, list[Passage]] = {split: [] for split in SPLITS}
     for passage in passages:
         by_split[split_of[passage.part]].append(passage)
-    rows, near_copies = _choose_rows(params, by_split)
+    rows, num_copies = _choose_rows(params, by_split)
     facts = {
         "passages": dict(sorted(Counter(p.area for p in passages).items())),
         "modules": {s: len({p.part for p in by_split[s]}) for s in SPLITS},
-        "near_copies_of_another_split_dropped": near_copies,
+        "near_copies_of_another_split_dropped": num_copies,
     }
     return LabelledTask(
         name=name,
@@ -178,41 +171,29 @@ def _choose_rows(
     params: AreaParams, by_split: Mapping[str, Sequence[Passage]]
 ) -> tuple[dict[str, list[Row]], int]:
     rows: dict[str, list[Row]] = {}
-    near_copies = 0
+    num_copies = 0
     for split in SPLITS:
         earlier = ((row["id"], row["text"]) for kept in rows.values() for row in kept)
-        seen = HeldOut(earlier, ngram_words=NGRAM_WORDS, min_example_words=1)
-        passages = by_split[split]
-        copies = {shared.text_number for shared in seen.find(p.text for p in passages)}
-        near_copies += len(copies)
-        fresh = [passage for number, passage in enumerate(passages) if number not in copies]
-        most = getattr(params.max_rows_per_area, split)
-        chosen = [
-            passage
-            for area in sorted(params.areas)
-            for passage in in_turn((p for p in fresh if p.area == area), most=most)
-        ]
+        copies = near_copies((p.text for p in by_split[split]), of=earlier)
+        num_copies += len(copies)
+        by_area: dict[str, list[Passage]] = defaultdict(list)
+        for number, passage in enumerate(by_split[split]):
+            if number not in copies:
+                by_area[passage.area].append(passage)
+        most = params.max_rows_per_area.of(split)
+        chosen = [passage for found in by_area.values() for passage in in_turn(found)[:most]]
         rows[split] = [
             {"id": p.id, "text": p.text, "label": p.area, "group": p.part}
             for p in sorted(chosen, key=lambda p: order_of(p.id))
         ]
-    return rows, near_copies
+    return rows, num_copies
 
 
-def in_turn(passages: Iterable[Passage], *, most: int) -> list[Passage]:
-    """At most `most`, taken from each package in turn and in it from each part: none dominates."""
+def in_turn(passages: Iterable[Passage]) -> list[Passage]:
+    """Each package in turn, and in it each part: no package and no module dominates."""
     by_package: dict[str, dict[str, list[Passage]]] = defaultdict(lambda: defaultdict(list))
     for passage in sorted(passages, key=lambda p: order_of(p.id)):
         by_package[passage.package][passage.part].append(passage)
-    queues = [_alternate(list(parts.values())) for _, parts in sorted(by_package.items())]
-    return _alternate(queues)[:most]
-
-
-def _alternate(queues: Sequence[Sequence[T]]) -> list[T]:
-    longest = max(map(len, queues), default=0)
-    return [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
-
-
-def order_of(key: str) -> Any:
-    """An order that has nothing to do with names, the same on every machine."""
-    return hashlib.blake2b(key.encode(), digest_size=8).digest()
+    return alternate_by_key(
+        {package: alternate(parts.values()) for package, parts in by_package.items()}
+    )
