@@ -14,7 +14,7 @@ from vertiform.params import read_stage_params
 
 
 def run(work: Callable[..., dict[str, Any]], params_type: type) -> None:
-    """Run `work(params, domain=..., <path>=..., ...)` with what the command line and params.yaml say.
+    """Run `work(params, domain=..., <path>=...)` with what the command line and params.yaml say.
 
     Each keyword-only Path parameter of `work` becomes a required option; the section of
     params.yaml is domains.<domain>.<stage>, where stage is the script's name. The report that
@@ -36,7 +36,9 @@ def run(work: Callable[..., dict[str, Any]], params_type: type) -> None:
     with exit_on_user_error():
         started = time.monotonic()
         params = read_stage_params(Path("params.yaml"), options.domain, script, params_type)
-        report = work(params, domain=options.domain, **{name: getattr(options, name) for name in paths})
+        report = work(
+            params, domain=options.domain, **{name: getattr(options, name) for name in paths}
+        )
         write_json(options.report, report)
         seconds = time.monotonic() - started
         print(f"{script}@{options.domain}: {report['summary']} ({seconds:.0f} s)")

@@ -1,8 +1,6 @@
 """Builds .venv from requirements.lock. Standard library only, and old syntax on purpose: it has to
 run on whatever `python3` is, to be able to say that it is too old."""
 
-from __future__ import print_function
-
 import os
 import shutil
 import subprocess
@@ -26,7 +24,8 @@ def main():
     free = shutil.disk_usage(".").free / 1e9
     if free < NEEDED_GIGABYTES:
         fail(
-            "Only %.1f GB are free on this disk; the environment needs %d." % (free, NEEDED_GIGABYTES),
+            "Only %.1f GB are free on this disk; the environment needs %d."
+            % (free, NEEDED_GIGABYTES),
             "free some space, or clone Vertiform to a larger disk.",
         )
     build(python)
@@ -50,7 +49,7 @@ def build(python):
             "%s could not make a virtual environment." % python,
             "install its venv module (on Debian and Ubuntu: apt install python3-venv).",
         )
-    # torch goes first and with its own requirements, which differ by platform; the lock has the rest.
+    # torch goes first and with its own requirements, which differ by platform.
     with open("requirements.lock") as lock:
         torch = next(line.strip() for line in lock if line.startswith("torch=="))
     install("1 of 3: torch", [torch])
@@ -58,7 +57,10 @@ def build(python):
     install("3 of 3: vertiform", ["--no-deps", "--no-build-isolation", "-e", "."])
     with open(COMPLETE, "w"):
         pass
-    print("Environment ready. `. %s/bin/activate` puts `vertiform` and `dvc` on your path." % ENVIRONMENT)
+    print(
+        "Environment ready. `. %s/bin/activate` puts `vertiform` and `dvc` on your path."
+        % ENVIRONMENT
+    )
 
 
 def install(what, arguments):

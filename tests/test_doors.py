@@ -1,4 +1,4 @@
-"""How a command ends: one line and its fix for what a person can put right, a traceback for a bug."""
+"""How a command ends: a line and its fix for what a person can put right, else a traceback."""
 
 import pytest
 

@@ -22,7 +22,9 @@ class CleanParams:
     limits: dict[str, int] | None = None
 
 
-GOOD = "min_words: 5, max_symbol_ratio: 1, languages: ['en'], fields: [{text: body}], limits: {a: 1}"
+GOOD = (
+    "min_words: 5, max_symbol_ratio: 1, languages: ['en'], fields: [{text: body}], limits: {a: 1}"
+)
 
 
 def read(tmp_path, section, *, domain="legal", stage="clean"):
@@ -33,7 +35,11 @@ def read(tmp_path, section, *, domain="legal", stage="clean"):
 
 def test_a_section_becomes_a_frozen_dataclass(tmp_path):
     assert read(tmp_path, GOOD) == CleanParams(
-        min_words=5, max_symbol_ratio=1.0, languages=("en",), fields=(Field("body"),), limits={"a": 1}
+        min_words=5,
+        max_symbol_ratio=1.0,
+        languages=("en",),
+        fields=(Field("body"),),
+        limits={"a": 1},
     )
 
 
@@ -42,7 +48,7 @@ def test_a_section_becomes_a_frozen_dataclass(tmp_path):
     [
         ("min_word: 5", r"clean.min_word in params.yaml is not a known key(.|\n)*`min_words`"),
         ("min_words: 5", r"clean.max_symbol_ratio is missing(.|\n)*add `max_symbol_ratio:`"),
-        (GOOD.replace("5", "many"), r"clean.min_words in params.yaml is 'many'(.|\n)*a whole number"),
+        (GOOD.replace("5", "many"), r"clean.min_words in params.yaml is 'many'(.|\n)*whole number"),
         (GOOD.replace("['en']", "en"), r"clean.languages in params.yaml is 'en'(.|\n)*a list"),
         (GOOD.replace("{a: 1}", "3"), r"clean.limits in params.yaml is 3(.|\n)*a mapping"),
         (GOOD.replace("text: body", "txt: body"), r"fields\[0\].txt(.|\n)*did you mean `text`"),

@@ -16,7 +16,7 @@ from vertiform.errors import StorageError
 
 @contextmanager
 def written_whole(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a file beside `path`; when the block ends without an error, sync it and rename it to `path`.
+    """Open a file beside `path`; a block without an error syncs it and renames it to `path`.
 
     mode is "w" (UTF-8, newline kept as written) or "wb".
     Raises StorageError when the disk is full or the folder cannot be written.
@@ -25,13 +25,13 @@ def written_whole(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, aside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
-            text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-            with os.fdopen(descriptor, mode, **text) as file:
+            encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
+            with os.fdopen(descriptor, mode, encoding=encoding, newline=newline) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(aside, 0o666 & ~_umask())
-            os.replace(aside, path)
+            Path(aside).chmod(0o666 & ~_umask())
+            Path(aside).replace(path)
             _sync_folder(path.parent)
         except BaseException:
             Path(aside).unlink(missing_ok=True)
@@ -57,7 +57,7 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
             aside.chmod(0o777 & ~_umask())
             if path.exists():
                 shutil.rmtree(path)
-            os.replace(aside, path)
+            Path(aside).replace(path)
             _sync_folder(path.parent)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
@@ -95,7 +95,7 @@ def _disk_errors_named(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(
                 f"No space is left on the disk while writing {path}; nothing was half-written.",
-                fix="free some space (`dvc gc --workspace` removes old data versions), then run the "
+                fix="free some space (`dvc gc --workspace` removes old data), then run the "
                 "same command again.",
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):

@@ -19,9 +19,13 @@ def documented():
     for document in DOCUMENTS:
         if not document.exists():
             continue
-        for block in re.findall(r"```(?:bash|sh|console)\n(.*?)```", document.read_text(), re.DOTALL):
+        for block in re.findall(
+            r"```(?:bash|sh|console)\n(.*?)```", document.read_text(), re.DOTALL
+        ):
             for program, verb, rest in COMMANDS.findall(block):
-                yield pytest.param(program, verb, rest, id=f"{document.name}: {program} {verb}{rest}"[:80])
+                yield pytest.param(
+                    program, verb, rest, id=f"{document.name}: {program} {verb}{rest}"[:80]
+                )
 
 
 def make_targets():
@@ -37,7 +41,17 @@ def test_a_documented_command_exists(program, verb, rest):
     else:
         stages = re.findall(r"^  (\w+):$", (ROOT / "dvc.yaml").read_text(), re.MULTILINE)
         named = rest.split()
-        assert verb in {"repro", "pull", "push", "plots", "metrics", "params", "gc", "status", "dag"}
+        assert verb in {
+            "repro",
+            "pull",
+            "push",
+            "plots",
+            "metrics",
+            "params",
+            "gc",
+            "status",
+            "dag",
+        }
         if verb == "repro":
             for word in [word for word in named if not word.startswith("-")]:
                 assert word.split("@")[0] in stages
@@ -58,7 +72,10 @@ def test_the_help_of_a_verb_comes_in_a_third_of_a_second(verb):
         shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
         after = os.times()
         seconds.append(
-            after.children_user + after.children_system - before.children_user - before.children_system
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system
         )
     assert VERBS[verb].split(",")[0] in " ".join(shown.stdout.split())
     assert min(seconds) < 0.3
@@ -70,7 +87,7 @@ def test_each_verb_has_its_module():
 
 
 def test_torchvision_is_absent():
-    """Where it is, importing lightning and BERT on CPU torch fails while `pip check` stays clean."""
+    """Where it is, importing lightning on CPU torch fails while `pip check` stays clean."""
     lock = (ROOT / "requirements.lock").read_text()
     assert "torchvision" not in lock
 

@@ -1,4 +1,4 @@
-"""Every file under conf/ composes, builds what it names, and says something the default does not."""
+"""Every file under conf/ composes, and says something that the others do not."""
 
 from pathlib import Path
 
@@ -58,7 +58,9 @@ def test_a_choice_composes_and_differs_from_every_other_in_its_group(group, name
             assert mine != compose(door, [*DOORS[door], f"{key}={other}"]), f"{name} is {other}"
 
 
-@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda f: f.relative_to(CONF).as_posix())
+@pytest.mark.parametrize(
+    "file", sorted(CONF.rglob("*.yaml")), ids=lambda f: f.relative_to(CONF).as_posix()
+)
 def test_a_config_file_opens_with_what_it_is(file):
     first = file.read_text().splitlines()[0]
     assert first.startswith("# ")
@@ -75,7 +77,9 @@ def test_an_unknown_choice_is_answered_with_the_nearest():
 
 
 def test_an_unknown_key_is_answered_with_the_nearest():
-    with pytest.raises(ConfigError, match=r"`budget.total_stps`(.|\n)*did you mean `budget.total_steps`"):
+    with pytest.raises(
+        ConfigError, match=r"`budget.total_stps`(.|\n)*did you mean `budget.total_steps`"
+    ):
         compose("pretrain", ["domain=software", "budget.total_stps=3"])
 
 

@@ -86,14 +86,17 @@ def test_a_stage_names_no_code_that_is_gone(stage):
 
 @pytest.mark.parametrize(
     ("stage", "door"),
-    [("pretrain", "pretrain"), ("finetune", "finetune"), ("evaluate", "evaluate"), ("promote", "promote")],
+    [
+        ("pretrain", "pretrain"),
+        ("finetune", "finetune"),
+        ("evaluate", "evaluate"),
+        ("promote", "promote"),
+    ],
 )
 def test_every_key_that_changes_a_result_is_tracked(stage, door, monkeypatch):
     monkeypatch.chdir(ROOT)
     ((_, tracked),) = (
-        (file, keys)
-        for entry in STAGES[stage]["params"]
-        for file, keys in entry.items()
+        (file, keys) for entry in STAGES[stage]["params"] for file, keys in entry.items()
     )
     overrides = ["domain=software"] if door == "pretrain" else ["domain=software", "task.name=area"]
     composed = set(compose(door, overrides))

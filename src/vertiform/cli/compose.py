@@ -41,7 +41,9 @@ def compose(door: str, overrides: Sequence[str]) -> dict[str, Any]:
 def read_composed(path: Path) -> dict[str, Any]:
     """Read a configuration that the stage `compose` flattened."""
     if not path.exists():
-        raise ConfigError(f"{path} does not exist.", fix="run `dvc repro compose`, which writes it.")
+        raise ConfigError(
+            f"{path} does not exist.", fix="run `dvc repro compose`, which writes it."
+        )
     values = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}

@@ -42,5 +42,5 @@ def _stages() -> dict[str, Any]:
     if not DVC_YAML.exists():
         raise ConfigError("dvc.yaml does not exist here.", fix="run this from the project's root.")
     # Unresolved: ${...} in dvc.yaml are DVC's, not OmegaConf's.
-    stages = OmegaConf.to_container(OmegaConf.load(DVC_YAML), resolve=False)["stages"]  # type: ignore[index]
-    return stages
+    values: Any = OmegaConf.to_container(OmegaConf.load(DVC_YAML), resolve=False)
+    return values["stages"]

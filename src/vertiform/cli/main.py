@@ -1,4 +1,4 @@
-"""The command `vertiform`: finds the verb, imports only what that verb needs, ends with its code."""
+"""The command `vertiform`: finds the verb, imports what it needs, ends with its exit code."""
 
 import argparse
 import importlib
@@ -18,6 +18,7 @@ VERBS = {
     "rollback": "move an alias back to what stood there before",
     "history": "list every decision about a model: who, when, from, to and why",
     "predict": "ask the model behind an alias",
+    "ui": "open MLflow's pages over the runs of this folder",
     "report": "show what the last release trained, how it scored and where it stands",
 }
 MODULES = {"rollback": "promote", "history": "promote"}

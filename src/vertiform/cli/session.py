@@ -1,10 +1,11 @@
 """What every door that opens a run needs: the store, the lineage, and the identity of the run."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vertiform.files import sha256_of
+from vertiform.files import folder_written_whole, sha256_of
 
 if TYPE_CHECKING:
     from vertiform.tracking.lineage import Lineage
@@ -52,6 +53,18 @@ def identity_of(config: Mapping[str, Any], *, data_sha256: str) -> str:
     decides = {key: value for key, value in config.items() if key not in PLACE_AND_SPEED}
     decides["code"] = [sha256_of_sources(rooms / room) for room in CODE_OF_A_RUN]
     return fingerprint_of(decides, data_sha256=data_sha256)
+
+
+def weights_sha256(folder: Path) -> str:
+    """Hash the weights of a checkpoint folder; "" where there are none."""
+    weights = folder / "model.safetensors"
+    return sha256_of(weights) if weights.is_file() else ""
+
+
+def put(folder: Path, *, at: Path) -> None:
+    """Copy `folder` to `at`, whole or not at all."""
+    with folder_written_whole(at) as aside:
+        shutil.copytree(folder, aside, dirs_exist_ok=True)
 
 
 def sha256_of_sources(room: Path) -> str:

@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
 
     place = local_store(Path.cwd())
     print(f"MLflow's pages: http://{options.host}:{options.port}   (Ctrl-C ends it)", flush=True)
-    # Background jobs are not used here, and leaving them out starts the server in a third of the time.
+    # Without background jobs, which are not used here, the server starts in a third of the time.
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     command = [
         *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
@@ -28,4 +28,4 @@ def run(options: argparse.Namespace) -> int:
         *("--default-artifact-root", place.artifact_root),
         *("--host", options.host, "--port", str(options.port)),
     ]
-    os.execv(sys.executable, command)  # noqa: S606
+    os.execv(sys.executable, command)
