@@ -48,5 +48,5 @@ class BatchRange:
 class _AsDataset(Dataset):
     batches: NumberedBatches
 
-    def __getitem__(self, number: int) -> Any:
-        return self.batches[number]
+    def __getitem__(self, index: int) -> Any:
+        return self.batches[index]

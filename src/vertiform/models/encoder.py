@@ -57,7 +57,7 @@ class EncoderParams:
             max_position_embeddings=self.max_tokens,
             hidden_dropout_prob=self.dropout,
             attention_probs_dropout_prob=0.0,
-            attn_implementation=ATTENTION,
+            attn_implementation=ATTENTION,  # type: ignore[call-arg]
         )
 
 

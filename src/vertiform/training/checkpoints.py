@@ -111,36 +111,36 @@ class RunCheckpoints:
         """The folder of the weights after `step` steps, the best at that time."""
         return self.folder / f"best-{step:08d}"
 
+    def facts_of(self, checkpoint: Path) -> dict[str, Any]:
+        """What our callbacks keep in a checkpoint: step, best_step (or None), best_metrics."""
+        return json.loads((checkpoint / STATE).read_text(encoding="utf-8"))[OURS]
+
     def newest_whole(self) -> Path | None:
         """The newest undamaged checkpoint whose best weights are undamaged; others are named."""
         for path in sorted(self.folder.glob("step-*"), reverse=True):
             damage = damage_of(path)
             if damage is None:
-                best_step = read_plain(path)[OURS]["best_step"]
+                best_step = self.facts_of(path)["best_step"]
                 damage = None if best_step is None else damage_of(self.best_at_step(best_step))
             if damage is None:
                 return path
             logger.warning("Passing over checkpoint %s, which is damaged: %s.", path, damage)
+            shutil.rmtree(path)  # or it would count as one of the last, and push out a good one
         return None
 
     def prune(self) -> None:
         """Remove all but the last checkpoints and the best weights they need."""
         steps = sorted(self.folder.glob("step-*"))
         kept = steps[-self.keeps_last :]
-        needed = {read_plain(path)[OURS]["best_step"] for path in kept if damage_of(path) is None}
+        needed = {self.facts_of(path)["best_step"] for path in kept}
         best = {self.best_at_step(step) for step in needed if step is not None}
         for path in [*steps, *self.folder.glob("best-*"), *self.folder.glob(".*")]:
             if path not in kept and path not in best:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def read_plain(path: Path) -> dict[str, Any]:
-    """Read a checkpoint's plain values alone; tensors stay markers."""
-    return json.loads((path / STATE).read_text(encoding="utf-8"))
-
-
 def _without_tensors(
-    value: Any, *, name: str, tensors: dict[str, Tensor], seen: dict[tuple[int, ...], str]
+    value: Any, *, name: str, tensors: dict[str, Tensor], seen: dict[tuple[Any, ...], str]
 ) -> Any:
     """Return `value` as JSON can hold it, with its tensors moved to `tensors`.
 

@@ -1,6 +1,7 @@
 """Trains a LightningModule for a number of steps: the one loop of pretraining and fine-tuning."""
 
 import logging
+import signal
 import tempfile
 import time
 import warnings
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch import LightningModule, Trainer
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from vertiform.errors import ConfigError
 from vertiform.training.callbacks.dropout import CountedDropout
@@ -18,15 +21,11 @@ from vertiform.training.callbacks.health import Health
 from vertiform.training.callbacks.keeper import Keeper
 from vertiform.training.callbacks.meter import Meter
 from vertiform.training.callbacks.progress import Progress
-from vertiform.training.checkpoints import (
-    OURS,
-    RunCheckpoints,
-    SafetensorsIO,
-    read_checkpoint,
-    read_plain,
-)
+from vertiform.training.checkpoints import RunCheckpoints, SafetensorsIO, read_checkpoint
 from vertiform.training.metrics import MetricSink, SinkLogger
-from vertiform.training.trainer import TrainerParams, cpu_threads
+from vertiform.training.trainer import TrainerParams, cpu_threads, memory_kept
+
+EXIT_TERMINATED = 128 + signal.SIGTERM
 
 logger = logging.getLogger(__name__)
 
@@ -74,22 +73,23 @@ def fit(
 
     Every batch has an int `num_tokens`, counted for the speed. Each step reseeds torch from
     (seed, step), so dropout needs no carried state. Validation also runs after the last step.
-    Raises TrainingError when the loss stops being a number.
+    Raises TrainingError when the loss stops being a number. On SIGTERM, saves and exits with 143.
     """
-    if total_steps < 1 or validate_every_steps < 1:
-        raise ConfigError(
-            f"A run of {total_steps} steps, validated every {validate_every_steps}, is none.",
-            fix="set both to 1 or more under budget:.",
-        )
+    _check(total_steps, validate_every_steps, trainer)
     started = time.monotonic()
-    with _kept_in(checkpoints) as root, cpu_threads(trainer.threads), _quiet_lightning():
+    with (
+        _kept_in(checkpoints) as root,
+        cpu_threads(trainer.threads),
+        memory_kept(),
+        _quiet_lightning(),
+    ):
         run = RunCheckpoints.of(
             root, fingerprint=fingerprint, keeps_last=trainer.keeps_last_checkpoints
         )
         found = run.newest_whole()
-        first_step = read_plain(found)[OURS]["step"] if found else 0
+        first_step = run.facts_of(found)["step"] if found else 0
         if found:
-            logger.info("%s goes on from step %d (%s).", what, first_step, found)
+            logger.info("%s goes on from step %d of %d.", what, first_step, total_steps)
 
         health = Health(gradient_clip_norm=gradient_clip_norm)
         meter = Meter(sink=sink, health=health, every_steps=trainer.log_every_steps)
@@ -102,50 +102,82 @@ def fit(
             monitor=monitor,
             mode=mode,
         )
+        progress = Progress(what=what, total_steps=total_steps, monitor=monitor, meter=meter)
         if found and first_step == total_steps:  # killed between its last step and its result
-            keeper.remember(read_plain(found)[OURS])
+            keeper.remember(run.facts_of(found))
         else:
-            lightning = Trainer(
-                accelerator=trainer.accelerator,
-                devices=1,
-                precision=trainer.precision,
-                max_steps=total_steps,
-                max_epochs=1,  # the run is one series of batches; the data's epochs are not ours
-                val_check_interval=validate_every_steps,
-                check_val_every_n_epoch=None,
-                log_every_n_steps=trainer.log_every_steps,
-                num_sanity_val_steps=0,
-                use_distributed_sampler=False,
-                plugins=[SafetensorsIO()],
-                callbacks=[
-                    CountedDropout(seed=seed),
-                    health,
-                    meter,
-                    Progress(what=what, total_steps=total_steps, monitor=monitor, meter=meter),
-                    keeper,
-                ],
-                logger=SinkLogger(sink, completed_steps=lambda: lightning.global_step),
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                default_root_dir=root,
+            lightning = _lightning_trainer(
+                trainer,
+                total_steps=total_steps,
+                validate_every_steps=validate_every_steps,
+                callbacks=[CountedDropout(seed=seed), health, meter, progress, keeper],
+                sink=sink,
+                root=root,
             )
-            lightning.fit(
-                module,
-                train_dataloaders=train_batches(first_step),
-                val_dataloaders=validation_batches(),
-                ckpt_path=found,
-            )
-        best = read_checkpoint(run.best_at_step(keeper.best_step))
-        module.load_state_dict(best["weights"])
+            with _interrupts_passed_on(what):
+                lightning.fit(
+                    module,
+                    train_dataloaders=train_batches(first_step),
+                    val_dataloaders=validation_batches(),
+                    ckpt_path=found,
+                )
+        best_step = keeper.best_step
+        assert best_step is not None  # the last step is always validated
+        module.load_state_dict(read_checkpoint(run.best_at_step(best_step))["weights"])
     return FitResult(
         best_metrics=keeper.best_metrics,
-        best_step=keeper.best_step,
+        best_step=best_step,
         steps=total_steps,
         seconds=time.monotonic() - started,
         tokens_per_second=meter.tokens_per_second,
         resumed_from_step=first_step if found else None,
     )
+
+
+def _lightning_trainer(
+    trainer: TrainerParams,
+    *,
+    total_steps: int,
+    validate_every_steps: int,
+    callbacks: list[Callback],
+    sink: MetricSink,
+    root: Path,
+) -> Trainer:
+    """A Lightning Trainer that keeps, prints and logs nothing by itself: our callbacks do."""
+    sink_logger = SinkLogger(sink, completed_steps=lambda: lightning.global_step)
+    lightning = Trainer(
+        accelerator=trainer.accelerator,
+        devices=1,
+        precision=trainer.precision,  # type: ignore[arg-type]
+        max_steps=total_steps,
+        max_epochs=1,  # Lightning's: to it a run is one series, however often the data comes
+        val_check_interval=validate_every_steps,
+        check_val_every_n_epoch=None,
+        log_every_n_steps=trainer.log_every_steps,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        plugins=[SafetensorsIO()],
+        callbacks=callbacks,
+        logger=sink_logger,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=root,
+    )
+    return lightning
+
+
+def _check(total_steps: int, validate_every_steps: int, trainer: TrainerParams) -> None:
+    if total_steps < 1 or validate_every_steps < 1:
+        raise ConfigError(
+            f"A run of {total_steps} steps, validated every {validate_every_steps}, is none.",
+            fix="set both to 1 or more under budget:.",
+        )
+    if trainer.accelerator == "gpu" and not torch.cuda.is_available():
+        raise ConfigError(
+            "trainer.accelerator is gpu, but PyTorch sees no GPU here.",
+            fix="say trainer=cpu, or install the CUDA build of PyTorch.",
+        )
 
 
 @contextmanager
@@ -156,6 +188,20 @@ def _kept_in(checkpoints: Path | None) -> Iterator[Path]:
     else:
         with tempfile.TemporaryDirectory(prefix="vertiform-fit-") as folder:
             yield Path(folder)
+
+
+@contextmanager
+def _interrupts_passed_on(what: str) -> Iterator[None]:
+    """End as a process should that was asked to: Lightning exits with 1, which says "refused"."""
+    try:
+        yield
+    except SIGTERMException:
+        logger.info("%s was asked to end and saved where it is; run it again to go on.", what)
+        raise SystemExit(EXIT_TERMINATED) from None
+    except SystemExit as ended:
+        if isinstance(ended.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from ended
+        raise
 
 
 @contextmanager

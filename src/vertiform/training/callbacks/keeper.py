@@ -51,7 +51,9 @@ class Keeper(Callback):
         if is_last:
             trainer.should_stop = True  # Lightning validates before it stops, whatever the interval
         is_validated = is_last or step % self._validate_every_steps == 0
-        if self._every_steps and step % self._every_steps == 0 and not is_validated:
+        if not self._every_steps or is_validated:
+            return
+        if step % self._every_steps == 0 or trainer.received_sigterm:
             self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,0 +1,66 @@
+"""A pretraining run that takes a second, for tests to repeat, break and kill."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tests.builders import tiny_tokens
+from vertiform.batches.packed import PackedParams
+from vertiform.models.encoder import EncoderParams
+from vertiform.training.budget import Budget
+from vertiform.training.metrics import NoSink
+from vertiform.training.objectives.mlm import MaskedLm
+from vertiform.training.optimizers import AdamW
+from vertiform.training.pretrain import PretrainResult, pretrain
+from vertiform.training.schedules import WarmupCosine
+from vertiform.training.trainer import TrainerParams
+
+MODEL = EncoderParams(width=32, depth=2, heads=2, feed_forward_width=64, max_tokens=32, dropout=0.1)
+MLM = MaskedLm(select_fraction=0.15, mask_fraction=0.8, random_fraction=0.1)
+ADAMW = AdamW(
+    lr=5e-3, beta1=0.9, beta2=0.98, epsilon=1e-6, weight_decay=0.01, gradient_clip_norm=1.0
+)
+COSINE = WarmupCosine(warmup_fraction=0.1, final_lr_fraction=0.1)
+PACKED = PackedParams(window_tokens=16, windows_per_batch=4, max_validation_windows=12)
+CPU = TrainerParams(
+    accelerator="cpu",
+    precision="32-true",
+    threads=1,
+    loader_workers=0,
+    checkpoint_every_steps=4,
+    keeps_last_checkpoints=2,
+    log_every_steps=1,
+)
+BUDGET = Budget(total_steps=25, validate_every_steps=10)
+
+
+def pretrain_tiny(folder: Path, name: str = "run", **changes: Any) -> PretrainResult:
+    """Pretrain on folder/tokens (made if absent) to folder/<name>; `changes` as in pretrain."""
+    if not (folder / "tokens").exists():
+        tiny_tokens(folder / "tokens")
+    return pretrain(
+        **{
+            "tokens": folder / "tokens",
+            "out": folder / name,
+            "checkpoints": folder / "checkpoints",
+            "fingerprint": name,
+            "domain": "tiny",
+            "model": MODEL,
+            "start": None,
+            "objective": MLM,
+            "optimizer": ADAMW,
+            "schedule": COSINE,
+            "batches": PACKED,
+            "budget": BUDGET,
+            "trainer": CPU,
+            "seed": 1,
+            "monitor": "val/nats_per_token",
+            "sink": NoSink(),
+            **changes,
+        }
+    )
+
+
+def trainer_with(**changes: Any) -> TrainerParams:
+    """CPU with other values."""
+    return replace(CPU, **changes)
