@@ -106,7 +106,8 @@ class _Reader:
 
     def _read_line(self, stripped: str, indent: int) -> None:
         if self.is_google and indent <= self.section_indent:
-            self.section, self.is_google = None, False
+            self._end_paragraph()
+            self.section, self.is_google, self.names = None, False, ()
         first = stripped[0]
         if first in ".:>`<+=-~^*#|\"'(0123456789" and self._read_marked(stripped, indent, first):
             return
@@ -167,7 +168,7 @@ class _Reader:
         self._end_paragraph()
         self.at += 1
         title = stripped.rstrip(":").lower()
-        self.section = _SECTIONS.get(title)
+        self.section, self.names = _SECTIONS.get(title), ()
         self.section_indent, self.is_google, self.entry_indent = indent, False, indent
         if self.section is None:
             self.blocks.append(Block(stripped))
@@ -184,7 +185,7 @@ class _Reader:
         if title in _CODE_TITLES:  # `Example:` holds code, mostly without any mark of it
             self._skip_deeper(indent)
             return True
-        self.section, self.section_indent = section, indent
+        self.section, self.section_indent, self.names = section, indent, ()
         self.is_google, self.entry_indent = True, None
         return True
 
@@ -234,6 +235,7 @@ class _Reader:
         if match is None:
             return False
         self._end_paragraph()
+        self.names = ()
         kind = _KIND_OF_FIELD.get(match[1])
         if kind is None:  # :type x:, :rtype:, :copyright: and options
             self._skip_deeper(indent, stops_at_blank=True)
