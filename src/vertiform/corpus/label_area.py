@@ -184,7 +184,8 @@ def _choose_rows(
         chosen = [passage for found in by_area.values() for passage in in_turn(found)[:most]]
         rows[split] = [
             {"id": p.id, "text": p.text, "label": p.area, "group": p.part}
-            for p in sorted(chosen, key=lambda p: order_of(p.id))
+            # Not the order they were chosen in, which is by area.
+            for p in sorted(chosen, key=lambda p: order_of(f"{split}/{p.id}"))
         ]
     return rows, num_copies
 

@@ -132,7 +132,7 @@ def _choose_rows(
         copies = near_copies(texts, of=earlier)
         num_copies += len(copies)
         fresh = [c for number, c in enumerate(candidates[split]) if number not in copies]
-        chosen = sorted(_choose(params, fresh, split), key=lambda c: order_of(c.id))
+        chosen = _choose(params, fresh, split)
         rows[split] = [
             {
                 "id": c.id,
@@ -140,7 +140,8 @@ def _choose_rows(
                 "tags": list(c.sentence.tags),
                 "group": c.package,
             }
-            for c in chosen
+            # Not the order they were chosen in, which begins with one type and ends with another.
+            for c in sorted(chosen, key=lambda c: order_of(f"{split}/{c.id}"))
         ]
     return rows, num_copies
 
