@@ -65,16 +65,21 @@ def _jsonl_rows(lines: Iterator[str], name: str, unit: str) -> Iterator[Row]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise CorpusError(
-                f"{name}:{number} is not JSON: {error.msg} at column {error.colno}.",
-                fix="correct that line, or delete it.",
-            ) from None
+            raise _broken_line(name, number, f"{error.msg} at column {error.colno}") from None
+        except (ValueError, RecursionError) as error:  # a number or a nesting beyond all bounds
+            raise _broken_line(name, number, str(error)) from None
         if not isinstance(row, dict):
             raise CorpusError(
                 f"{name}:{number} is a JSON {type(row).__name__}, not an object with fields.",
                 fix='write each line like {"text": "..."}.',
             )
         yield number, row
+
+
+def _broken_line(name: str, number: int, problem: str) -> CorpusError:
+    return CorpusError(
+        f"{name}:{number} is not JSON: {problem}.", fix="correct that line, or delete it."
+    )
 
 
 def _csv_rows(lines: Iterator[str], name: str, unit: str) -> Iterator[Row]:
@@ -172,10 +177,40 @@ def _open_xz(path: Path) -> IO[bytes]:
 
 
 def _open_zst(path: Path) -> IO[bytes]:
-    import zstandard
+    return io.BufferedReader(_ZstdFile(path))
 
-    reader = zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True)
-    return io.BufferedReader(reader)  # type: ignore[arg-type]
+
+class _ZstdFile(io.RawIOBase):
+    """Unpacks .zst, and raises EOFError if the file is cut off; zstandard's own reader does not."""
+
+    def __init__(self, path: Path) -> None:
+        import zstandard
+
+        self._packed = path.open("rb")
+        self._new_frame = zstandard.ZstdDecompressor().decompressobj
+        self._frame = self._new_frame()
+        self._waiting = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._waiting:
+            packed = self._frame.unused_data or self._packed.read(io.DEFAULT_BUFFER_SIZE)
+            if not packed:
+                if not self._frame.eof:
+                    raise EOFError("compressed file ended before the end of its last frame")
+                return 0
+            if self._frame.eof:
+                self._frame = self._new_frame()
+            self._waiting = self._frame.decompress(packed)
+        size = min(len(buffer), len(self._waiting))
+        buffer[:size], self._waiting = self._waiting[:size], self._waiting[size:]
+        return size
+
+    def close(self) -> None:
+        self._packed.close()
+        super().close()
 
 
 def _broken_archive() -> tuple[type[BaseException], ...]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,39 +67,64 @@ def read_hub(source: HubSource, *, folder: Path, tallies: list[Tally]) -> Iterat
 def _rows(source: HubSource, folder: Path) -> Iterator[dict[str, Any]]:
     import datasets  # here: two seconds that other sources need not wait for
 
+    local = (folder if folder.is_dir() else folder.parent) / source.dataset
     datasets.disable_progress_bars()
     try:
-        yield from _loaded(source, folder)
-    except (OSError, ValueError, KeyError, datasets.exceptions.DatasetsError) as error:
+        with _network(source.online):
+            yield from _loaded(source, local)
+    # What it raises is not of one kind: DatasetsError, ConnectionError, FileNotFoundError, and
+    # RuntimeError for a dataset that brings its own code, which is never run.
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise CorpusError(
             f"The dataset {source.dataset} of the source `{source.name}` cannot be read: "
             f"{_first_line(error)}",
-            fix=_fix(source, folder),
+            fix=_fix(source, is_local=local.is_dir()),
         ) from None
 
 
-def _loaded(source: HubSource, folder: Path) -> Any:
+def _loaded(source: HubSource, local: Path) -> Any:
     import datasets
 
-    local = (folder if folder.is_dir() else folder.parent) / source.dataset
     if (local / "state.json").exists() or (local / "dataset_dict.json").exists():
         saved = datasets.load_from_disk(str(local))
-        return saved[source.split] if isinstance(saved, datasets.DatasetDict) else saved
+        splits: dict[str, Any] = (
+            {str(name): rows for name, rows in saved.items()}
+            if isinstance(saved, datasets.DatasetDict)
+            else {str(saved.split or source.split): saved}
+        )
+        if source.split not in splits:
+            raise ValueError(f"it has no split `{source.split}`, but {', '.join(splits)}.")
+        return splits[source.split]
     if local.is_dir():
         # Streamed: a folder of files needs no second copy in the user's cache.
         return datasets.load_dataset(str(local), source.config, split=source.split, streaming=True)
     return datasets.load_dataset(
-        source.dataset,
-        source.config,
-        split=source.split,
-        revision=source.revision,
-        download_config=datasets.DownloadConfig(local_files_only=not source.online),
+        source.dataset, source.config, split=source.split, revision=source.revision
     )
 
 
-def _fix(source: HubSource, folder: Path) -> str:
-    local = (folder if folder.is_dir() else folder.parent) / source.dataset
-    if local.is_dir():
+@contextmanager
+def _network(is_allowed: bool) -> Iterator[None]:
+    """Keep both libraries off the network. Their own switch is read once, when they are imported.
+
+    DownloadConfig(local_files_only=True) is not enough: it asks the hub, and retries for 23 s.
+    """
+    import datasets
+    from huggingface_hub import constants
+
+    if is_allowed:
+        yield
+        return
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+
+
+def _fix(source: HubSource, *, is_local: bool) -> str:
+    if is_local:
         return "correct `split` or `config` in params.yaml, or the files of that folder."
     if source.online:
         return "check the name, `split`, `config` and `revision` in params.yaml, and the network."

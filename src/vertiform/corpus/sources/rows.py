@@ -1,5 +1,7 @@
 """Turns a row of a file or of a Hugging Face dataset into documents."""
 
+import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -61,11 +63,11 @@ def documents_of(
     if not text.strip():
         tally.skipped["empty text"] += 1
         return
-    name = str(number) if mapping.id is None else _as_id(values[mapping.id], mapping.id, where)
-    # A row without an id of its own is known by its file and number: files may be many.
-    own_id = f"{mapping.source}/{tally.name}:{name}" if mapping.id is None else name
-    document_id = own_id if mapping.id is None else f"{mapping.source}/{name}"
-    meta = {name: values[name] for name in mapping.meta} | {"licence": tally.licence}
+    if mapping.id is None:
+        document_id = f"{mapping.source}/{tally.name}:{number}"
+    else:
+        document_id = f"{mapping.source}/{_as_id(values[mapping.id], mapping.id, where)}"
+    meta = {name: _as_plain(values[name]) for name in mapping.meta} | {"licence": tally.licence}
     parts = cut(text, max_characters=mapping.max_characters) if mapping.max_characters else [text]
     for part, piece in enumerate(parts, start=1):
         tally.documents += 1
@@ -121,6 +123,13 @@ def _as_text(value: Any, name: str, where: str) -> str:
         f"{where} has a {type(value).__name__} in the field `{name}`, which must be text.",
         fix="correct the row, or name another field in `text` in params.yaml.",
     )
+
+
+def _as_plain(value: Any) -> Any:
+    # Parquet holds dates and decimals, and NaN for what is missing; JSON has neither.
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return json.loads(json.dumps(value, default=str))
 
 
 def _as_id(value: Any, name: str, where: str) -> str:
