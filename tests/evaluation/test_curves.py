@@ -87,6 +87,13 @@ def test_no_entity_anywhere_gives_empty_plots():
     assert {record["precision"] for record in records["precision_recall"]} == {None}
 
 
+def test_a_threshold_cannot_part_equal_scores():
+    rows = [{"id": label, "label": label, "text": ""} for label in ("a", "b")]
+    even = {"label": "a", "probabilities": {"a": 0.5, "b": 0.5}}
+    records = plot_records("classification", rows, [even, even], labels=["a", "b"])
+    assert {record["precision of a"] for record in records["precision_recall"]} == {0.5}
+
+
 def test_the_order_of_rows_moves_no_curve():
     rows = class_rows(50, seed=0)
     predictions = class_predictions(rows, skill=0.2, seed=1)

@@ -96,6 +96,11 @@ def test_no_entity_true_or_predicted_leaves_only_the_tokens_scored():
     assert scores_of(["O O"], ["O O"]) == {names.TOKEN_ACCURACY: 1.0}
 
 
+def test_a_sentence_without_tokens_counts_for_nothing():
+    assert scores_of(["B-class", ""], ["B-class", ""])[names.TOKEN_ACCURACY] == 1.0
+    assert scores_of([""], [""]) == {}
+
+
 @given(sentences, st.integers(0, 10_000))
 def test_a_resample_scores_as_its_sentences_written_out(truth, seed):
     generator = np.random.default_rng(seed)

@@ -56,6 +56,16 @@ def test_an_entity_is_wrong_by_type_by_span_from_nothing_or_missed():
     ]
 
 
+def test_a_neighbour_is_not_the_same_entity():
+    mistakes = most_confident_mistakes(
+        "entities", [tagged("B-class O")], [tagging("O B-class", [0.8, 0.9])], limit=9
+    )
+    assert [(m["truth"], m["predicted"]) for m in mistakes] == [
+        (NOTHING, "class: t1"),
+        ("class: t0", NOTHING),
+    ]
+
+
 def test_the_place_of_an_entity_mistake_is_marked_in_its_sentence():
     row = tagged(" ".join(["O"] * 30))
     prediction = tagging(" ".join(["O"] * 14 + ["B-class", "I-class"] + ["O"] * 14))

@@ -102,6 +102,11 @@ def differences(drawn: Drawn, others: Drawn) -> dict[str, DifferenceInterval]:
     return found
 
 
+def ratio_or_nan(part: Values, whole: Values) -> Values:
+    """Divide, giving NaN where `whole` is 0: that resample does not define the score."""
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
+
+
 def _weight_blocks(rows: int, resampling: Resampling) -> Iterator[Weights]:
     generator = np.random.default_rng(resampling.seed)
     block = max(1, _BLOCK_ELEMENTS // rows)

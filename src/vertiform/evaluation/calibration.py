@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vertiform.evaluation.bootstrap import Values, Weights
+from vertiform.evaluation.bootstrap import Values, Weights, ratio_or_nan
 
 NUM_BINS = 15  # Guo et al. 2017 (arXiv 1706.04599), section 5
 
@@ -61,7 +61,7 @@ def expected_calibration_error(bins: CalibrationBins, weights: Weights) -> Value
     """
     gaps = np.abs(weights @ bins.gap).sum(axis=1)  # (R,)
     total = weights @ bins.count.sum(axis=1)  # (R,)
-    return np.divide(gaps, total, out=np.full_like(gaps, np.nan), where=total > 0)
+    return ratio_or_nan(gaps, total)
 
 
 def reliability_records(bins: CalibrationBins) -> list[dict[str, float | int]]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vertiform.evaluation import names
-from vertiform.evaluation.bootstrap import Measure, Values, Weights, point_values
+from vertiform.evaluation.bootstrap import Measure, Values, Weights, point_values, ratio_or_nan
 from vertiform.evaluation.calibration import calibration_bins, expected_calibration_error
 from vertiform.evaluation.scores import (
     Tally,
@@ -105,7 +105,7 @@ def entity_measure(
         return {
             **_micro_scores(tally),
             **macro_scores(tally, _MACRO),
-            names.TOKEN_ACCURACY: (weights @ right_tokens) / (weights @ tokens),
+            names.TOKEN_ACCURACY: ratio_or_nan(weights @ right_tokens, weights @ tokens),
             names.ENTITY_ROC_AUC: weighted_roc_auc(confidence, is_right, weights[:, sentence_of]),
             names.ENTITY_CALIBRATION_ERROR: expected_calibration_error(bins, weights),
             **scores_by_class(tally, types),

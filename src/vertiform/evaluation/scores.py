@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vertiform.evaluation import names
-from vertiform.evaluation.bootstrap import Measure, Values, Weights, point_values
+from vertiform.evaluation.bootstrap import Measure, Values, Weights, point_values, ratio_or_nan
 from vertiform.evaluation.calibration import calibration_bins, expected_calibration_error
 
 
@@ -118,15 +118,14 @@ def weighted_roc_auc(
     or_equal = np.searchsorted(score[negative], score[positive], side="right")
     won = weights[:, positive] * (below[:, strictly] + below[:, or_equal])
     pairs = 2 * weights[:, positive].sum(axis=1) * below[:, -1]
-    return np.divide(won.sum(axis=1), pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+    return ratio_or_nan(won.sum(axis=1), pairs)
 
 
 def mean_of_defined(values: NDArray[np.float64]) -> Values:
     """Return the mean of each row of (R, C) over what is not NaN; NaN where nothing is."""
     is_defined = ~np.isnan(values)
     total = np.where(is_defined, values, 0.0).sum(axis=1)
-    number = is_defined.sum(axis=1)
-    return np.divide(total, number, out=np.full(len(values), np.nan), where=number > 0)
+    return ratio_or_nan(total, is_defined.sum(axis=1))
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:

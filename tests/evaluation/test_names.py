@@ -1,0 +1,37 @@
+from vertiform.evaluation import names
+
+
+def all_names() -> list[str]:
+    """Every name of the module, scores of both splits in full."""
+    constants = [v for k, v in vars(names).items() if k.isupper() and isinstance(v, str)]
+    full = {name for name in constants if "/" in name}
+    return [*full, *(names.on("test", score) for group in names.SCORES.values() for score in group)]
+
+
+def test_a_score_has_one_name_under_both_words_for_a_split():
+    assert names.on("validation", names.F1_MACRO) == names.on("val", names.F1_MACRO)
+    assert names.on("validation", names.F1_MACRO) == names.VAL_F1_MACRO == "val/f1_macro"
+
+
+def test_each_score_belongs_to_one_kind_of_task():
+    scores = [score for group in names.SCORES.values() for score in group]
+    assert len(scores) == len(set(scores))
+    assert names.kind_of_score("entity_f1") == "entities"
+    assert names.kind_of_score("bleu") is None
+
+
+def test_the_main_score_of_a_kind_is_one_of_its_scores():
+    assert all(names.MAIN_SCORE[kind] in scores for kind, scores in names.SCORES.items())
+
+
+def test_less_is_better_only_of_an_error():
+    lower = {name for name in all_names() if names.is_lower_better(name)}
+    assert lower == {"test/calibration_error", "test/entity_calibration_error"}
+
+
+def test_a_name_says_when_and_what_in_lower_case():
+    for name in all_names():
+        when, _, what = name.partition("/")
+        assert when in ("train", "val", "test", "speed"), name
+        assert what.replace("_", "").replace("1", "").isalpha(), name
+        assert what.islower(), name
