@@ -6,7 +6,7 @@ mean and the sha256 of every other file.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +73,8 @@ def write_bundle(out: Path, bundle: Bundle) -> None:
 def read_bundle(folder: Path) -> Bundle:
     """Read a bundle. Raises TrainingError if it is none, or not as it was written."""
     values = _checked_facts(folder)
-    facts = BundleFacts(
-        **{
-            **{key: values[key] for key in BundleFacts.__dataclass_fields__},
-            "labels": tuple(values["labels"]),
-        }
-    )
+    given: dict[str, Any] = {key: values[key] for key in BundleFacts.__dataclass_fields__}
+    facts = replace(BundleFacts(**given), labels=tuple(given["labels"]))
     head = load_file(folder / HEAD)
     network = TaskNetwork(
         load_encoder(folder), num_outputs=len(head["bias"]), pooling=facts.pooling
