@@ -10,6 +10,8 @@ from typing import Any
 from vertiform.errors import TrackingError
 from vertiform.files import read_json, sha256_of, write_json
 
+# MLflow writes this one into the folder when someone loads the model by its registered name.
+WRITTEN_LATER = "registered_model_meta"
 FILES = "files.json"  # {"files": {path: sha256}, "bytes": n}; names every file but itself
 
 
@@ -48,9 +50,10 @@ def check_files(folder: Path, *, expected_sha256: str, model: str, rebuild: str)
 
 
 def _below(folder: Path) -> dict[str, Path]:
-    """Return every file by its relative path. What Python caches beside loaded code is no part."""
-    return {
+    """Return every file by its relative path, but for those that loading a model leaves behind."""
+    every = {
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != FILES and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts
     }
+    return {name: path for name, path in every.items() if name not in (FILES, WRITTEN_LATER)}

@@ -1,7 +1,9 @@
 """Logs a trained bundle as an MLflow model that loads anywhere, runs no pickle and is verified."""
 
 import json
+import math
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,9 +122,16 @@ def read_back(
         yield Path(folder)
 
 
-def example_of(folder: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return a logged model's example inputs, and what it said to them when it was logged."""
-    return read_json(folder / EXAMPLE), read_json(folder / EXAMPLE_PREDICTIONS)
+def example_difference(folder: Path) -> float:
+    """Load the model whose verified files are in `folder`, and let it predict its example again.
+
+    Returns the largest difference of any number in its answers from what it said when it was
+    logged: 0.0 is bit for bit. Infinite if anything but a number differs.
+    """
+    from vertiform.inference.predictor import Predictor
+
+    again = Predictor.load(folder / BUNDLE).predict(read_json(folder / EXAMPLE))
+    return _difference(json.loads(json.dumps(again)), read_json(folder / EXAMPLE_PREDICTIONS))
 
 
 def pinned_requirements(lock: Path) -> tuple[list[str], list[str]]:
@@ -142,11 +151,23 @@ def pinned_requirements(lock: Path) -> tuple[list[str], list[str]]:
     return [versions[package] for package in PACKAGES], pins
 
 
+def _difference(one: Any, other: Any) -> float:
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return max((_difference(one[key], other[key]) for key in one), default=0.0)
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return max((_difference(*pair) for pair in zip(one, other, strict=True)), default=0.0)
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return abs(one - other)
+    return 0.0 if one == other else math.inf
+
+
 def _save(
     folder: Path, bundle: Path, model_id: str, run_id: str, *, lock: Path, facts: Mapping[str, str]
 ) -> None:
     """Write the MLflow model: script, code, bundle, requirements and MLmodel."""
-    import mlflow.pyfunc
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # one of MLflow's own classes has a hint it warns about
+        import mlflow.pyfunc
     from mlflow.models import Model
 
     model = Model(run_id=run_id, model_uuid=model_id, model_id=model_id, metadata=dict(facts))
@@ -162,15 +183,25 @@ def _save(
             code_paths=[str(copy_served_code(Path(aside)))],
             pip_requirements=[*requirements, f"-c {constraints}"],
         )
-    _forget_this_machine(model)
+    _finish(model, folder)
     model.save(str(folder / "MLmodel"))
 
 
-def _forget_this_machine(model: "Model") -> None:
-    # MLflow writes where the files came from; those paths mean nothing to whoever loads the model.
+def _finish(model: "Model", folder: Path) -> None:
+    """Put right what save_model says of the model: paths, signature, example."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, Map, Schema
+
+    # MLflow keeps a folder under the name it had, and writes where each file came from; neither
+    # means anything to whoever loads the model.
     flavor = model.flavors["python_function"]
-    flavor["artifacts"]["bundle"]["uri"] = BUNDLE
+    (folder / flavor["artifacts"]["bundle"]["path"]).rename(folder / BUNDLE)
+    flavor["artifacts"]["bundle"] = {"path": BUNDLE, "uri": BUNDLE}
     flavor["model_code_path"] = SCRIPT
+    # What an answer holds differs by task. A hint in the script would say so too, with a warning
+    # at every load that cannot be silenced.
+    answers = Schema([ColSpec(Map(AnyType()))])
+    model.signature = ModelSignature(inputs=model.signature.inputs, outputs=answers)
     # Given here and not to save_model, which would load the model to try the example.
     model.saved_input_example_info = {
         "artifact_path": EXAMPLE,

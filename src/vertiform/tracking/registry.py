@@ -22,6 +22,7 @@ ALIASES = (CANDIDATE, "staging", "production")
 SECONDS_UNTIL_READY = 60
 FILES_SHA256 = "files.sha256"  # tags that every version of ours carries
 REBUILD = "rebuild"
+MODEL_ID = "model_id"  # MLflow keeps it too, but its server does not give it back
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def register(
 
     rebuild: the command that makes it again, such as `dvc repro -f register@area`.
     """
-    every = {FILES_SHA256: model.files_sha256, REBUILD: rebuild, **tags}
+    ours = {FILES_SHA256: model.files_sha256, REBUILD: rebuild, MODEL_ID: model.model_id}
     with errors_named(store.uri):
         _create_if_absent(store, name)
         created = store.client.create_model_version(
@@ -62,7 +63,7 @@ def register(
             source=model.location,
             run_id=model.run_id,
             model_id=model.model_id,
-            tags=every,
+            tags={**tags, **ours},
             description=shortened(card, REGISTRY_TEXT_CHARACTERS, whole_in="README.md"),
             await_creation_for=SECONDS_UNTIL_READY,
         )
@@ -109,7 +110,7 @@ def find_version(store: Store, name: str, number: int) -> Version:
     return Version(
         name=name,
         number=number,
-        model_id=found.model_id or "",
+        model_id=found.tags.get(MODEL_ID, ""),
         run_id=found.run_id or "",
         aliases=tuple(sorted(alias for alias, at in aliases.items() if at == number)),
         tags=dict(found.tags),

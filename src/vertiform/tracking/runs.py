@@ -124,6 +124,19 @@ def start_run(
         store.client.set_terminated(run_id, "FINISHED")
 
 
+@contextmanager
+def reopened_run(store: Store, run_id: str) -> Iterator[Run]:
+    """Add to a run that has ended, such as test scores to the run that trained; it stays ended.
+
+    Raises TrackingError at the end if metrics did not reach the store.
+    """
+    with errors_named(store.uri):
+        name = store.client.get_run(run_id).info.run_name
+    sink = ShippingSink(store, run_id, seconds_to_finish=SECONDS_TO_FINISH)
+    yield Run(run_id, name, store, sink)
+    sink.close()
+
+
 def flatten(config: Mapping[str, Any]) -> dict[str, str]:
     """Return nested config as "optimizer.lr": "0.001", values as YAML writes them, nothing cut.
 

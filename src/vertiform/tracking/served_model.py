@@ -3,7 +3,7 @@
 It is copied out of this package and run alone, with the model's own `code/` folder on the path.
 """
 
-from typing import Any
+from pathlib import Path
 
 import mlflow
 from mlflow.pyfunc import PythonModel, PythonModelContext
@@ -16,12 +16,12 @@ class ServedModel(PythonModel):
         """Load the bundle of safetensors and JSON. Called once, before the first request."""
         from vertiform.inference.predictor import Predictor
 
-        self.predictor = Predictor.load(context.artifacts["bundle"])
+        self.predictor = Predictor.load(Path(context.artifacts["bundle"]))
 
-    def predict(  # pyrefly: ignore[bad-override]  # MLflow takes this form too
-        self, model_input: list[str]
-    ) -> list[dict[str, Any]]:
-        """Predict texts. MLflow takes the model's signature from these type hints."""
+    # No hint for what it returns: MLflow would warn about `Any` at every load (packaging.py says
+    # what an answer is). The hint of the input is what requests are checked against.
+    def predict(self, model_input: list[str]):  # pyrefly: ignore[bad-override]
+        """Predict texts; a list of dictionaries."""
         return self.predictor.predict(model_input)
 
 

@@ -27,6 +27,14 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class LocalStore:
+    """Where a project keeps its runs unless conf/tracking says otherwise. Absolute."""
+
+    tracking_uri: str
+    artifact_root: str
+
+
+@dataclass(frozen=True)
 class Store:
     """An MLflow store that answered when opened. `uri` may hold a password: show `name`."""
 
@@ -51,7 +59,25 @@ class Store:
                 f"The experiment `{experiment}` in {self.name} is deleted.",
                 fix=f"run `mlflow experiments restore --experiment-id {found.experiment_id}`.",
             )
+        self._check_place(experiment, found.artifact_location)
         return found.experiment_id
+
+    def _check_place(self, experiment: str, location: str) -> None:
+        # MLflow keeps absolute paths: a copied project would write into the one it was copied from.
+        place = Path(location.removeprefix("file://"))
+        if self.artifacts and place.is_absolute() and not place.is_relative_to(self.artifacts):
+            raise TrackingError(
+                f"{self.name} keeps the files of `{experiment}` in {place}: the project was moved "
+                "or copied from there.",
+                fix=f"move it back, or move {DATABASE} and {ARTIFACTS}/ aside and run "
+                "`dvc repro -f`.",
+            )
+
+
+def local_store(root: Path) -> LocalStore:
+    """Say where the default store of the project at `root` lies; it need not exist."""
+    place = root.resolve()
+    return LocalStore(f"sqlite:///{place / DATABASE}", str(place / ARTIFACTS))
 
 
 def open_store(tracking_uri: str | None, *, root: Path, must_exist: bool = False) -> Store:
@@ -61,7 +87,7 @@ def open_store(tracking_uri: str | None, *, root: Path, must_exist: bool = False
     instead. Answers within seconds: raises TrackingError for a store that is locked, damaged,
     of another MLflow, or not reached.
     """
-    uri = tracking_uri or f"sqlite:///{root.resolve() / DATABASE}"
+    uri = tracking_uri or local_store(root).tracking_uri
     if uri.startswith(("http://", "https://")):
         _check_server(uri)
         return Store(_client(uri), uri, artifacts=None)
