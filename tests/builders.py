@@ -23,14 +23,12 @@ NUM_SPECIAL = 5
 def documents_of_tokens(
     *, number: int, mean_tokens: int, vocab_size: int, seed: int
 ) -> list[np.ndarray]:
-    """Documents with something to learn: each token is mostly the one before plus one."""
+    """Documents with something to learn: token n comes with a probability of about 1 / n."""
     rng = np.random.default_rng(seed)
-    ordinary = vocab_size - NUM_SPECIAL
-    documents = []
-    for length in rng.poisson(mean_tokens, size=number).clip(min=1):
-        steps = np.where(rng.random(length) < 0.9, 1, rng.integers(ordinary, size=length))
-        documents.append(NUM_SPECIAL + (rng.integers(ordinary) + np.cumsum(steps)) % ordinary)
-    return documents
+    rank = 1 + np.arange(vocab_size - NUM_SPECIAL)
+    probabilities = (1 / rank) / (1 / rank).sum()
+    lengths = rng.poisson(mean_tokens, size=number).clip(min=1)
+    return [NUM_SPECIAL + rng.choice(len(rank), size=n, p=probabilities) for n in lengths]
 
 
 def write_tokens(

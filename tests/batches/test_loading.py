@@ -1,0 +1,28 @@
+from dataclasses import dataclass
+
+import pytest
+
+from vertiform.batches.loading import BatchRange
+
+
+@dataclass(frozen=True)
+class Squares:
+    def __getitem__(self, number: int) -> int:
+        return number**2
+
+
+def test_a_range_gives_its_batches_in_order_and_again_when_asked_again():
+    batches = BatchRange(batches=Squares(), first=2, last=5, workers=0)
+    assert list(batches) == list(batches) == [4, 9, 16]
+
+
+def test_a_range_has_no_length_that_lightning_could_take_for_the_runs():
+    with pytest.raises(TypeError):
+        len(BatchRange(batches=Squares(), first=2, last=5, workers=0))  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_loader_processes_keep_the_order(workers):
+    batches = BatchRange(batches=Squares(), first=3, last=20, workers=workers)
+    assert list(batches) == [number**2 for number in range(3, 20)]

@@ -1,0 +1,45 @@
+import os
+
+import pytest
+import torch
+
+from tests.training.tiny import trainer_with
+from vertiform.errors import ConfigError
+from vertiform.training.trainer import cpu_threads, memory_kept
+
+
+def test_threads_are_set_inside_the_block_and_given_back():
+    before = torch.get_num_threads()
+    with cpu_threads(1):
+        assert torch.get_num_threads() == 1
+    with cpu_threads(0):
+        assert torch.get_num_threads() == len(os.sched_getaffinity(0))
+    assert torch.get_num_threads() == before
+
+
+def test_kept_memory_is_not_faulted_in_again():
+    import resource
+
+    def faults_of_a_large_block() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(20_000_000)  # 80 MB, 19,500 pages
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with memory_kept():
+        faults_of_a_large_block()
+        assert faults_of_a_large_block() < 5000
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoint_every_steps", "keeps_last_checkpoints", "log_every_steps"]
+)
+def test_an_interval_of_nothing_is_refused(name):
+    with pytest.raises(ConfigError, match=rf"trainer\.{name} is 0, which is less than 1"):
+        trainer_with(**{name: 0})
+
+
+def test_an_unknown_choice_names_the_one_meant():
+    with pytest.raises(ConfigError, match=r"`bf16-mix`.*\n.*did you mean `bf16-mixed`"):
+        trainer_with(precision="bf16-mix")
+    with pytest.raises(ConfigError, match=r"trainer\.accelerator is `tpu`"):
+        trainer_with(accelerator="tpu")
