@@ -48,6 +48,14 @@ class ExampleBatch(NamedTuple):
     numbers: tuple[int, ...]
     num_tokens: int
 
+    def on(self, device: torch.device) -> "ExampleBatch":
+        """Return the batch with its tensors on `device`."""
+        return self._replace(
+            input_ids=self.input_ids.to(device),
+            attention_mask=self.attention_mask.to(device),
+            targets=self.targets.to(device),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class GroupedParams:

@@ -10,12 +10,23 @@ UNSPACED = (
     "\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff"
 )
 _TOKEN = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
+# As _TOKEN, but with dotted names whole and each punctuation mark a word.
+_WORD_OR_MARK = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+(?:\.[^\W{UNSPACED}]+)*|[^\w\s]")
 _UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
 
 
 def words_of(text: str) -> list[str]:
     """Return the words in lower case, without punctuation; unspaced scripts by character."""
     return _TOKEN.findall(text.lower())
+
+
+def split_words(text: str) -> list[tuple[str, int, int]]:
+    """Split a text into what entities are labelled in: (word, start, end), in characters.
+
+    Words, dotted names such as `os.path`, punctuation marks; unspaced scripts by character. Only
+    white space is left out.
+    """
+    return [(match[0], match.start(), match.end()) for match in _WORD_OR_MARK.finditer(text)]
 
 
 def is_unspaced(text: str) -> bool:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vertiform.batches.examples import IGNORED, Example
+from vertiform.corpus.words import split_words
 from vertiform.evaluation.entity_scores import entities_of, entity_confidence
 from vertiform.tasks.bio import allowed_transitions, best_sequence, tags_of
 from vertiform.tasks.classification import softmax
@@ -33,8 +34,6 @@ class Entities:
 
     def row_of(self, text: str) -> Row:
         """See Task. The words are split as the stage `label` splits them."""
-        from vertiform.corpus.words import split_words
-
         spans = split_words(text)
         return {
             "tokens": [word for word, _, _ in spans],

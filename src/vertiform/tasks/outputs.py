@@ -37,10 +37,7 @@ def row_logits(
     device = network.head.weight.device
     with torch.inference_mode():
         for batch in batches:
-            on_device = ExampleBatch(
-                *(value.to(device) if isinstance(value, Tensor) else value for value in batch)
-            )
-            for number, logits in example_logits(on_device, network(on_device)):
+            for number, logits in example_logits(batch, network(batch.on(device))):
                 found[number] = logits
     return task.gather(rows, examples, found)
 

@@ -78,7 +78,7 @@ def fit_tagger(data: TaskData, params: WordFeaturesParams, *, seed: int) -> Tagg
     task = Entities(labels=data.labels)
     rows, validation = data.splits["train"], data.splits["validation"]
     counter = CountVectorizer(analyzer=list, binary=True, dtype=np.float32)
-    counted = counter.fit_transform(_training_features(rows, params))
+    counted = csr_matrix(counter.fit_transform(_training_features(rows, params)))
     best: Tagger | None = None
     best_score = -1.0
     for c in params.inverse_regularizations:

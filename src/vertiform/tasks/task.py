@@ -21,8 +21,15 @@ class Task(Protocol):
     Logits of a row are (C,) or, where each word is labelled, (words, C): C is len(outputs).
     """
 
-    kind: str
-    labels: tuple[str, ...]
+    @property
+    def kind(self) -> str:
+        """A key of evaluation.names.SCORES."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, or the types of entities."""
+        ...
 
     @property
     def outputs(self) -> tuple[str, ...]:

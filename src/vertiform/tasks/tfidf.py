@@ -82,7 +82,7 @@ def fit_tfidf(data: TaskData, params: TfidfParams, *, seed: int) -> Tfidf:
 def _vectorizers(params: TfidfParams, *, language: str) -> Iterator[tuple[str, TfidfVectorizer]]:
     """Vectorizers with common words kept, and left out in the ways there are for the language."""
     if language in LANGUAGES_WITHOUT_SPACES:
-        analyzer = {"analyzer": "char", "ngram_range": (1, params.character_ngrams)}
+        analyzer: dict[str, Any] = {"analyzer": "char", "ngram_range": (1, params.character_ngrams)}
     else:
         analyzer = {"analyzer": "word", "ngram_range": (1, params.word_ngrams)}
     common: dict[str, dict[str, Any]] = {

@@ -159,12 +159,6 @@ def finetune(
     )
 
 
-def choose_best(results: Sequence[FinetuneResult], *, monitor: str) -> FinetuneResult:
-    """Return the start with the best `monitor` on validation; of equals, the first."""
-    sign = -1.0 if names.is_lower_better(monitor) else 1.0
-    return max(results, key=lambda result: sign * result.metrics[monitor])
-
-
 def _fit(
     data: TaskData,
     *,
