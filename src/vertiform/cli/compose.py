@@ -89,8 +89,8 @@ def _explained(error: Exception, *, door: str, overrides: Sequence[str]) -> Conf
             f"conf/{group} has no choice `{name}`.",
             fix=did_you_mean(name, known) if known else f"create conf/{group}/{name}.yaml.",
         )
-    if missing := re.search(r"Missing mandatory value: ([\w.]+)", text):
-        key = missing.group(1)
+    if re.search(r"Missing mandatory value", text):
+        key = getattr(error, "full_key", None) or text.rpartition(": ")[2]
         return ConfigError(f"`{key}` was not given.", fix=f"add `{key}=...` to the command.")
     if re.search(r"is not in struct|Could not override|Could not append", text):
         keys = list(_all_keys(door))

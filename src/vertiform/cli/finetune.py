@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vertiform.cli import layout, session
 from vertiform.cli.compose import compose, instantiate
 from vertiform.errors import EXIT_DONE
-from vertiform.files import read_json
+from vertiform.files import read_json, write_json
 
 if TYPE_CHECKING:
     from vertiform.tracking.lineage import Lineage
@@ -169,8 +169,9 @@ def _each_start(
                 )
             )
             run.log_metrics({names.best(key): value for key, value in outcome.metrics.items()})
-        shown = ", ".join(f"{key} {value:.3f}" for key, value in outcome.metrics.items())
-        print(f"  {data.name} from {name}: {shown} ({outcome.seconds:.0f} s)", flush=True)
+        monitor = config["monitor"]
+        shown = f"{monitor} {outcome.metrics[monitor]:.3f} ({outcome.seconds:.0f} s)"
+        print(f"finetune@{data.name} from {name}: {shown}", flush=True)
         yield outcome
 
 
@@ -225,8 +226,6 @@ def _network(
             trainer=instantiate(config["trainer"]),
             sink=run.sink,
         )
-        from vertiform.files import write_json
-
         write_json(finished, {"metrics": result.metrics, "seconds": round(result.seconds, 1)})
     kept = read_json(finished)
     return StartOutcome(name, run.id, kept["metrics"], kept["seconds"], bundle=bundle)

@@ -6,7 +6,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from vertiform.errors import ConfigError, CorpusError
+from vertiform.errors import ConfigError, CorpusError, did_you_mean
+from vertiform.params import read_params
 
 DVC_YAML = Path("dvc.yaml")
 
@@ -16,6 +17,7 @@ def option(stage: str, name: str, *, domain: str, task: str | None = None) -> Pa
 
     option("pretrain", "tokens", domain="software") is data/software/tokens.
     """
+    _check_domain(domain)
     words = _command(stage).split()
     place = words[words.index(f"--{name}") + 1]
     place = place.replace("${release.domain}", domain)
@@ -30,6 +32,14 @@ def existing(path: Path, *, made_by: str) -> Path:
             fix=f"run `dvc repro {made_by}`, or `dvc pull` if a colleague already has.",
         )
     return path
+
+
+def _check_domain(domain: str) -> None:
+    domains = read_params(Path("params.yaml"))["domains"]
+    if domain not in domains:
+        raise ConfigError(
+            f"params.yaml has no domain `{domain}`.", fix=did_you_mean(domain, domains)
+        )
 
 
 def _command(stage: str) -> str:

@@ -9,6 +9,7 @@ from vertiform.cli.compose import compose
 from vertiform.cli.evaluate import REPORT
 from vertiform.errors import EXIT_DONE, EXIT_REFUSED, ConfigError
 from vertiform.files import read_json
+from vertiform.params import read_params
 
 if TYPE_CHECKING:
     from vertiform.evaluation.report import EvaluationReport
@@ -94,11 +95,7 @@ def exit_code(decision: "Decision") -> int:
 
 
 def _promote(options: argparse.Namespace) -> int:
-    domain, _, task = options.model.partition("-")
-    if not task:
-        raise ConfigError(
-            f"`{options.model}` is no model's name.", fix="write <domain>-<task>: software-area."
-        )
+    domain, task = _domain_and_task(options.model)
     finetuned = layout.existing(
         layout.option("register", "finetuned", domain=domain, task=task), made_by=f"finetune@{task}"
     )
@@ -114,6 +111,18 @@ def _promote(options: argparse.Namespace) -> int:
         for name in ("tasks", "tokens", "evaluated", "registered")
     }
     return exit_code(run_promote(config, **places, reason=options.reason or "asked by hand"))
+
+
+def _domain_and_task(model: str) -> tuple[str, str]:
+    """Split the name of a registered model; a domain's own name may hold hyphens."""
+    domains = read_params(Path("params.yaml"))["domains"]
+    for domain in sorted(domains, key=len, reverse=True):
+        if model.startswith(f"{domain}-"):
+            return domain, model.removeprefix(f"{domain}-")
+    raise ConfigError(
+        f"`{model}` is not the name of a model of a domain in params.yaml.",
+        fix=f"write <domain>-<task>; the domains are {', '.join(sorted(domains))}.",
+    )
 
 
 def _rollback(options: argparse.Namespace) -> int:
