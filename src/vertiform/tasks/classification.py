@@ -36,8 +36,9 @@ class Classification:
         """See Task. One example for each row."""
         ids = tokenizer(
             [row["text"] for row in rows],
+            add_special_tokens=False,
             truncation=True,
-            max_length=max_tokens,
+            max_length=max_tokens - 2,
             padding=False,
             return_attention_mask=False,
             return_token_type_ids=False,
@@ -45,7 +46,7 @@ class Classification:
         return [
             Example(
                 row=n,
-                input_ids=np.array(ids[n], dtype=np.int64),
+                input_ids=framed(ids[n], tokenizer.cls_token_id, tokenizer.sep_token_id),
                 target=self.targets(row) if "label" in row else np.array(IGNORED),
                 positions=_NONE,
                 words=_NONE,
@@ -83,6 +84,11 @@ class Classification:
             "confidence": probabilities[prediction["label"]],
             "probabilities": probabilities,
         }
+
+
+def framed(values: Sequence[int] | np.ndarray, before: int, after: int) -> np.ndarray:
+    """Put one value before and one after: (T,) to (T + 2,) int64."""
+    return np.array([before, *values, after], dtype=np.int64)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

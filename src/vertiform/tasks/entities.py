@@ -12,7 +12,7 @@ from vertiform.batches.examples import IGNORED, Example
 from vertiform.corpus.words import split_words
 from vertiform.evaluation.entity_scores import entities_of, entity_confidence
 from vertiform.tasks.bio import allowed_transitions, best_sequence, tags_of
-from vertiform.tasks.classification import softmax
+from vertiform.tasks.classification import framed, softmax
 from vertiform.tasks.rows import Row
 from vertiform.tasks.task import Prediction
 
@@ -65,10 +65,8 @@ class Entities:
                 examples.append(
                     Example(
                         row=n,
-                        input_ids=_framed(
-                            ids[part], tokenizer.cls_token_id, tokenizer.sep_token_id
-                        ),
-                        target=_framed(targets[part], IGNORED, IGNORED),
+                        input_ids=framed(ids[part], tokenizer.cls_token_id, tokenizer.sep_token_id),
+                        target=framed(targets[part], IGNORED, IGNORED),
                         positions=np.flatnonzero(begins[part]) + 1,  # after CLS
                         words=word_of[part][begins[part]],
                     )
@@ -148,7 +146,3 @@ def _parts(word_of: np.ndarray, *, room: int) -> Iterator[slice]:
         last = cut if cut > first else last  # else one word is longer than the network reads
         yield slice(first, last)
         first = last
-
-
-def _framed(values: np.ndarray, before: int, after: int) -> np.ndarray:
-    return np.concatenate(([before], values, [after])).astype(np.int64)

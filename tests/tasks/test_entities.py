@@ -1,0 +1,149 @@
+import re
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from transformers import PreTrainedTokenizerFast
+
+from tests.tasks.small import ones_and_twos, tiny_checkpoint
+from vertiform.batches.examples import IGNORED
+from vertiform.corpus.mentions import TOKEN
+from vertiform.tasks.bundle import load_tokenizer
+from vertiform.tasks.entities import CERTAINLY_OUTSIDE, Entities
+
+TASK = Entities(labels=("one", "two"))  # outputs: O, B-one, I-one, B-two, I-two
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return load_tokenizer(tiny_checkpoint(tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.fixture(scope="module")
+def byte_level():
+    """A tokenizer whose tokens begin with the space before their word."""
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(["the theatre of Zürich"] * 9, vocab_size=300)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=trained._tokenizer, cls_token="the", sep_token="the", pad_token="the"
+    )
+
+
+def row(words, tags=None):
+    return {"tokens": words} if tags is None else {"tokens": words, "tags": tags}
+
+
+def test_each_word_is_labelled_once_at_its_first_token(tokenizer):
+    (example,) = TASK.encode(
+        [row(["w1", "w2", "w3"], ["B-one", "I-one", "O"])], tokenizer=tokenizer, max_tokens=16
+    )
+    assert tokenizer.convert_ids_to_tokens(example.input_ids) == [
+        "[CLS]",
+        "w1",
+        "w2",
+        "w3",
+        "[SEP]",
+    ]
+    assert example.target.tolist() == [IGNORED, 1, 2, 0, IGNORED]
+    assert example.positions.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("words", [["Zürich", "theatre"], ["東京", "x", "的"], ["e\u0301", "q"]])
+def test_words_are_found_again_in_byte_level_tokens(byte_level, words):
+    tags = ["B-one"] + ["O"] * (len(words) - 1)
+    (example,) = TASK.encode([row(words, tags)], tokenizer=byte_level, max_tokens=64)
+    assert example.words.tolist() == list(range(len(words)))
+    assert example.target[example.positions].tolist() == [1] + [0] * (len(words) - 1)
+    assert (example.target != IGNORED).sum() == len(words)
+
+
+@pytest.mark.parametrize("max_tokens", [3, 4, 7, 12, 100])
+def test_a_long_row_is_read_in_parts_that_hold_each_word_once(byte_level, max_tokens):
+    words = ["theatre", "of", "Zürich", "xyzxyzxyzxyz", "the"] * 3
+    examples = TASK.encode([row(words)], tokenizer=byte_level, max_tokens=max_tokens)
+    assert [w for example in examples for w in example.words] == list(range(15))
+    assert all(len(example.input_ids) <= max_tokens for example in examples)
+
+
+def test_a_part_never_begins_inside_a_word_that_fits(byte_level):
+    words = ["theatre", "xyzxyz", "Zürich"] * 4
+    for example in TASK.encode([row(words)], tokenizer=byte_level, max_tokens=10):
+        assert example.positions[0] == 1
+
+
+def test_a_row_of_several_parts_is_gathered_in_order(tokenizer):
+    rows = [row(["w1", "w2", "w3", "w4", "w5"]), row(["w6"])]
+    examples = TASK.encode(rows, tokenizer=tokenizer, max_tokens=4)
+    assert [example.row for example in examples] == [0, 0, 0, 1]
+    logits = [np.repeat(e.input_ids[:, None], 5, axis=1).astype(float) for e in examples]
+    first, second = TASK.gather(rows, examples, logits)
+    assert tokenizer.convert_ids_to_tokens(first[:, 0].astype(int)) == [
+        "w1",
+        "w2",
+        "w3",
+        "w4",
+        "w5",
+    ]
+    assert second.shape == (1, 5)
+
+
+def test_a_word_the_tokenizer_leaves_nothing_of_is_outside(tokenizer):
+    rows = [row(["w1", " ", "w2"])]
+    examples = TASK.encode(rows, tokenizer=tokenizer, max_tokens=16)
+    (gathered,) = TASK.gather(rows, examples, [np.zeros((4, 5))])
+    assert gathered[1].tolist() == [CERTAINLY_OUTSIDE, 0, 0, 0, 0]
+    assert TASK.decode(gathered, temperature=1.0)["tags"][1] == "O"
+
+
+def test_what_is_decoded_is_always_valid():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        tags = TASK.decode(rng.normal(size=(9, 5)) * 3, temperature=1.0)["tags"]
+        for before, tag in zip(["O", *tags], tags, strict=False):
+            assert tag[:2] != "I-" or before[1:] == tag[1:]
+
+
+def test_a_confidence_is_the_probability_of_the_tag():
+    prediction = TASK.decode(np.array([[0.0, 2.0, 0.0, 0.0, 0.0]]), temperature=1.0)
+    assert prediction["tags"] == ["B-one"]
+    assert prediction["confidences"] == [pytest.approx(np.e**2 / (np.e**2 + 4))]
+
+
+def test_no_words_are_no_tags():
+    assert TASK.decode(np.empty((0, 5)), temperature=1.0) == {"tags": [], "confidences": []}
+
+
+def test_entities_are_presented_by_their_characters():
+    text = "  Use w5 w6, or w1."
+    found = TASK.row_of(text)
+    tags = ["O", "B-two", "I-two", "O", "O", "B-one", "O"]
+    prediction = {"tags": tags, "confidences": [1.0, 0.9, 0.8, 1.0, 1.0, 0.7, 1.0]}
+    shown = TASK.present(text, found, prediction)
+    assert shown["entities"] == [
+        {"text": "w5 w6", "type": "two", "start": 6, "end": 11, "confidence": 0.8},
+        {"text": "w1", "type": "one", "start": 16, "end": 18, "confidence": 0.7},
+    ]
+    assert text[6:11] == "w5 w6"
+
+
+def test_raw_text_is_split_as_the_labelled_sentences_were():
+    text = "Pass `max_iter=5` to os.path.join(), e.g. in a_b.C; Zürich's 3.5% isn't..."
+    assert TASK.row_of(text)["tokens"] == re.findall(TOKEN, text)
+
+
+def test_unspaced_scripts_are_split_by_character():
+    assert TASK.row_of("東京tower的")["tokens"] == ["東", "京", "tower", "的"]
+
+
+def test_the_loss_leaves_out_what_is_ignored():
+    logits = torch.zeros(1, 3, 5)
+    logits[0, 2] = 100.0 * torch.arange(5)
+    loss = TASK.loss(logits, torch.tensor([[0, 4, IGNORED]]))
+    assert loss.item() == pytest.approx(np.log(5))
+
+
+def test_targets_are_the_numbers_of_outputs():
+    rows = ones_and_twos(5, seed=0)
+    for labelled in rows:
+        assert [TASK.outputs[t] for t in TASK.targets(labelled)] == labelled["tags"]
