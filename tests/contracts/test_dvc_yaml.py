@@ -24,6 +24,8 @@ NEVER_CHANGES_BYTES = {
     "src/vertiform/corpus/document.py": "the shard format: changing it changes what is read, too",
     "src/vertiform/cli/__init__.py": "holds a docstring",
     "src/vertiform/cli/compose.py": "what it composes is tracked as release/*.yaml",
+    "src/vertiform/cli/session.py": "where a run is recorded",
+    "src/vertiform/cli/identity.py": "which run a killed one is; its inputs are tracked themselves",
     "src/vertiform/cli/layout.py": "reads dvc.yaml, whose commands DVC tracks itself",
     "pipelines/__init__.py": "holds a docstring",
 }

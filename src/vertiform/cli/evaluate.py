@@ -15,8 +15,6 @@ from vertiform.files import folder_written_whole
 if TYPE_CHECKING:
     from vertiform.evaluation.report import EvaluationReport
 
-REPORT = "evaluation.json"
-CARD = "card.md"
 PREDICTIONS = "predictions.jsonl"
 
 
@@ -78,7 +76,7 @@ def run_evaluate(
     )
     records = plot_records(data.kind, rows, predictions, labels=data.labels)
     with folder_written_whole(out) as aside:
-        _write_json(aside / REPORT, report.to_json())
+        _write_json(aside / layout.EVALUATION, report.to_json())
         _write_predictions(aside / PREDICTIONS, rows, predictions)
         for name, table in records.items():
             (aside / f"{name}.csv").write_text(_as_csv(table), encoding="utf-8", newline="")

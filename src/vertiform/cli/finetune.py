@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vertiform.cli import layout, session
+from vertiform.cli import identity, layout, session
 from vertiform.cli.compose import compose, instantiate
 from vertiform.errors import EXIT_DONE
 from vertiform.files import read_json, write_json
@@ -72,10 +72,10 @@ def run_finetune(
 
     task = instantiate(config["task"])
     data = open_task(task, tasks)
-    identity = session.identity_of(
-        config, data_sha256=f"{sorted(data.sha256.items())} {session.weights_sha256(pretrained)}"
+    fingerprint = identity.identity_of(
+        config, data_sha256=f"{sorted(data.sha256.items())} {identity.weights_sha256(pretrained)}"
     )
-    aside = session.UNFINISHED / identity
+    aside = identity.UNFINISHED / fingerprint
     store = session.store_of(config)
     lineage = session.lineage_of(config, data=[tasks, pretrained])
     with start_run(
@@ -103,8 +103,8 @@ def run_finetune(
         parent.log_metrics({names.best(name): value for name, value in best.metrics.items()})
         parent.set_tags({"vertiform.best_start": best.name})
     assert best.bundle is not None
-    out = out or session.OUTSIDE_RELEASE / "finetune" / identity
-    session.put(best.bundle, at=out)
+    out = out or identity.OUTSIDE_RELEASE / "finetune" / fingerprint
+    identity.put(best.bundle, at=out)
     shutil.rmtree(aside, ignore_errors=True)
     return Receipt(
         stage=f"finetune@{data.name}",
@@ -112,7 +112,7 @@ def run_finetune(
         run_name=f"{data.name} from {best.name}",
         scores=best.metrics,
         data=session.digests_of(lineage),
-        config_sha256=identity,
+        config_sha256=fingerprint,
         facts={
             "model": out.as_posix(),
             "task": data.name,

@@ -10,6 +10,7 @@ from vertiform.errors import ConfigError, CorpusError, did_you_mean
 from vertiform.params import read_params
 
 DVC_YAML = Path("dvc.yaml")
+EVALUATION = "evaluation.json"  # in the folder that evaluate writes
 
 
 def option(stage: str, name: str, *, domain: str, task: str | None = None) -> Path:

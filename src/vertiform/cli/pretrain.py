@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vertiform.cli import layout, session
+from vertiform.cli import identity, layout, session
 from vertiform.cli.compose import compose, instantiate
 from vertiform.errors import EXIT_DONE
 
@@ -48,8 +48,8 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
 
     domain = config["domain"]
     manifest = read_manifest(tokens, domain=domain)
-    identity = session.identity_of(config, data_sha256=manifest.data_sha256)
-    out = out or session.OUTSIDE_RELEASE / "pretrain" / identity
+    fingerprint = identity.identity_of(config, data_sha256=manifest.data_sha256)
+    out = out or identity.OUTSIDE_RELEASE / "pretrain" / fingerprint
     built = {key: instantiate(config[key]) for key in BUILT}
     store = session.store_of(config)
     lineage = session.lineage_of(config, data=[tokens])
@@ -65,8 +65,8 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
         result = pretrain(
             tokens=tokens,
             out=out,
-            checkpoints=session.UNFINISHED,
-            fingerprint=identity,
+            checkpoints=identity.UNFINISHED,
+            fingerprint=fingerprint,
             domain=domain,
             start=Path(config["start"]) if config["start"] else None,
             seed=config["seed"],
@@ -77,7 +77,7 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
         # The curves end with the last step; these are of the step whose weights are kept.
         run.log_metrics({names.best(name): value for name, value in result.metrics.items()})
         run.log_metrics({names.TOKENS_PER_SECOND: result.fit.tokens_per_second})
-    shutil.rmtree(session.UNFINISHED / identity, ignore_errors=True)
+    shutil.rmtree(identity.UNFINISHED / fingerprint, ignore_errors=True)
 
     print(f"pretrain: {', '.join(f'{name} {v:.3f}' for name, v in result.metrics.items())}")
     return Receipt(
@@ -86,7 +86,7 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
         run_name=run.name,
         scores=result.metrics,
         data=session.digests_of(lineage),
-        config_sha256=identity,
+        config_sha256=fingerprint,
         facts={
             "model": out.as_posix(),
             "best_step": result.fit.best_step,

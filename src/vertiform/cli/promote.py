@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from vertiform.cli import layout, session
 from vertiform.cli.compose import compose
-from vertiform.cli.evaluate import REPORT
 from vertiform.errors import EXIT_DONE, EXIT_REFUSED, ConfigError
 from vertiform.files import read_json
 from vertiform.params import read_params
@@ -71,7 +70,7 @@ def run_promote(
     assert receipt.model is not None
     assert receipt.version is not None
     version = find_version(store, receipt.model, receipt.version)
-    report = EvaluationReport.from_json(read_json(evaluated / REPORT))
+    report = EvaluationReport.from_json(read_json(evaluated / layout.EVALUATION))
     contamination = read_json(tokens / "manifest.json")["contamination"]
     evidence = Evidence(
         report=report,

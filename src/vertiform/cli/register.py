@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from vertiform.cli import layout, session
 from vertiform.cli.compose import compose
-from vertiform.cli.evaluate import REPORT
 from vertiform.errors import EXIT_DONE
 from vertiform.files import read_json
 
@@ -62,7 +61,7 @@ def run_register(
     rebuild = f"dvc repro -f register@{task}"
     predictor = Predictor.load(model)
     examples = _example_texts(tasks / task, predictor)
-    evaluation = read_json(evaluated / REPORT)
+    evaluation = read_json(evaluated / layout.EVALUATION)
     card = model_card(
         {
             "name": name,

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from vertiform.cli import layout
-from vertiform.cli.evaluate import REPORT
 from vertiform.errors import EXIT_DONE, CorpusError
 from vertiform.files import read_json
 from vertiform.params import read_params
@@ -82,7 +81,7 @@ def _next_commands(domain: str, task: str) -> str:
 
 def _receipt(stage: str, option: str, domain: str, task: str) -> dict[str, Any]:
     path = layout.option(stage, option, domain=domain, task=task)
-    path = path / REPORT if stage == "evaluate" else path
+    path = path / layout.EVALUATION if stage == "evaluate" else path
     if not path.exists():
         raise CorpusError(
             f"{path} does not exist, so {stage} has not run for `{task}`.", fix="run `dvc repro`."
