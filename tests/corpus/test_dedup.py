@@ -153,12 +153,15 @@ def test_the_number_of_processes_changes_nothing(tmp_path, monkeypatch):
     texts = [with_new_words(sentence(seed=n % 7), [n % 40]) for n in range(100)]
     write_documents(tmp_path / "in", (Document(f"n/{i}", t, "n") for i, t in enumerate(texts)))
     found = [
-        find_matches(DocumentIndex(tmp_path / "in"), params=PARAMS, processes=processes)
+        find_matches(
+            DocumentIndex(tmp_path / "in"), params=PARAMS, scratch=tmp_path, processes=processes
+        )
         for processes in (1, 2)
     ]
     assert (found[0].kept_copy == found[1].kept_copy).all()
     assert (found[0].group == found[1].group).all()
     assert (found[0].kept_copy != range(100)).any()
+    assert [path.name for path in tmp_path.iterdir()] == ["in"], "nothing is left lying about"
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,15 @@ import numpy as np
 
 
 class BandFiles:
-    """Band keys of all documents, on disk: one file per band, so that one at a time is read."""
+    """Band keys of all documents, on disk: one file per band, so that one at a time is read.
 
-    def __init__(self, num_bands: int) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="vertiform-dedup-")
+    beside: a folder on the disk that holds the data; the system's own place for temporary files may
+    be in memory.
+    """
+
+    def __init__(self, num_bands: int, *, beside: Path) -> None:
+        beside.mkdir(parents=True, exist_ok=True)
+        self._folder = tempfile.TemporaryDirectory(prefix=".dedup-", dir=beside)
         root = Path(self._folder.name)
         self._paths = [root / f"{band:03d}.u64" for band in range(num_bands)]
         self._files: list[IO[bytes]] = [path.open("wb") for path in self._paths]

@@ -77,7 +77,7 @@ def dedup_corpus(
     Returns the report.
     """
     with closing(DocumentIndex(documents)) as index:
-        matches = find_matches(index, params=params)
+        matches = find_matches(index, params=params, scratch=out.parent)
         sifted = progress(
             _sifted(index, matches), what=f"writing {domain}", unit="documents", total=len(index)
         )
@@ -90,13 +90,14 @@ def dedup_corpus(
 
 
 def find_matches(
-    index: DocumentIndex, *, params: DedupParams, processes: int | None = None
+    index: DocumentIndex, *, params: DedupParams, scratch: Path, processes: int | None = None
 ) -> Matches:
     """Decide for each document whether it is a copy of an earlier one that is kept.
 
-    Memory: a few hundred bytes a document, whatever its length; benchmarks/dedup_memory.py.
+    scratch: a folder with room for 8 bytes a band and document meanwhile.
+    Memory:  about 500 bytes a document, whatever its length (benchmarks/dedup_memory.py).
     """
-    with BandFiles(params.num_bands) as bands:
+    with BandFiles(params.num_bands, beside=scratch) as bands:
         digests = bytearray()
         chunks = in_chunks(index.lines(), size_of=len, max_size=CHUNK_BYTES)
         sketched = in_order(partial(_sketch, params=params), chunks, processes=processes)

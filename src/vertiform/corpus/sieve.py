@@ -27,7 +27,8 @@ def write_sifted(sifted: Iterable[Sifted], *, out: Path, dropped: Path) -> tuple
     Returns how many were kept and dropped. Raises NothingKeptError if none was kept: then `dropped`
     holds them all, for a look, and `out` does not exist.
     """
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as aside:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", dir=out.parent) as aside:
 
         def kept() -> Iterator[Document]:
             num_kept = 0

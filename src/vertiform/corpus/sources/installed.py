@@ -19,6 +19,17 @@ VENDORED_FOLDERS = frozenset(
 )
 NOT_STANDARD_LIBRARY = frozenset({"site-packages", "dist-packages", "lib-dynload", "__pycache__"})
 LONGEST_LICENCE_NAME = 60  # characters; some packages put the licence's whole text in its place
+SAME_LICENCE = {  # as packages write it -> its SPDX identifier, so that a report counts it once
+    "3-Clause BSD License": "BSD-3-Clause",
+    "Apache 2.0": "Apache-2.0",
+    "Apache 2.0 License": "Apache-2.0",
+    "Apache License 2.0": "Apache-2.0",
+    "Apache License, Version 2.0": "Apache-2.0",
+    "BSD 3-Clause License": "BSD-3-Clause",
+    "MIT License": "MIT",
+    "MIT license": "MIT",
+    "Python Software Foundation License": "PSF-2.0",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +100,8 @@ def licence_of(installed: Distribution) -> str:
     ]
     named = str(metadata.get("license", "")).strip()
     is_name = named and "\n" not in named and len(named) <= LONGEST_LICENCE_NAME
-    return named if is_name else " AND ".join(classifiers) or "unknown"
+    licence = named if is_name else " AND ".join(classifiers)
+    return SAME_LICENCE.get(licence, licence) or "unknown"
 
 
 def _recorded(name: str, package: str) -> Iterator[tuple[str, Path, Origin]]:
