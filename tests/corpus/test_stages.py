@@ -43,9 +43,9 @@ STAGES = {
 
 
 def run_stage(stage: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    script = [sys.executable, "-m", f"pipelines.{stage}"]
     return subprocess.run(
-        [sys.executable, "-m", f"pipelines.{stage}", "--domain", "notes"]
-        + [*STAGES[stage], "--report", f"{stage}.json"],
+        [*script, "--domain", "notes", "--report", f"{stage}.json", *STAGES[stage]],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -58,8 +58,9 @@ def run_stage(stage: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_text_goes_through_the_three_stages(tmp_path):
     (tmp_path / "params.yaml").write_text(PARAMS)
     (tmp_path / "raw").mkdir()
-    lines = ["Gout is a painful disease of the joints.", "Too short.", "Acid makes small crystals grow."]
-    (tmp_path / "raw" / "a.txt").write_text("\n".join([*lines, lines[0], "It hurts at night too."]))
+    gout = "Gout is a painful disease of the joints."
+    lines = [gout, "Too short.", "Acid makes small crystals grow.", gout, "It hurts at night too."]
+    (tmp_path / "raw" / "a.txt").write_text("\n".join(lines))
     for stage in STAGES:
         done = run_stage(stage, tmp_path)
         assert done.returncode == 0, done.stderr
