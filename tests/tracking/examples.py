@@ -1,14 +1,16 @@
 """Small real things that the tests of this room start from."""
 
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from vertiform.evaluation.verdict import GateRow, Verdict
 from vertiform.files import write_json
+from vertiform.tracking.decisions import promote
 from vertiform.tracking.lineage import Code, Lineage
 from vertiform.tracking.packaging import LoggedModel, log_model
-from vertiform.tracking.registry import Version, register
+from vertiform.tracking.registry import Version, aliases_of, register
 from vertiform.tracking.runs import start_run
 from vertiform.tracking.served_code import PACKAGES
 from vertiform.tracking.store import Store
@@ -67,6 +69,30 @@ def registered(store: Store, folder: Path, *, weights: bytes = b"weights") -> Ve
     return register(
         store, "software-area", model, card="# A model\n", rebuild=REBUILD, tags={"data": "abc"}
     )
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A registered model whose versions cost little: they all hold one logged model."""
+
+    store: Store
+    model: LoggedModel
+    name: str
+
+    def next_version(self) -> Version:
+        """Register one more version, the candidate."""
+        return register(self.store, self.name, self.model, card="", rebuild=REBUILD, tags={})
+
+    def promoted(self, *, reason: str = "it earned it") -> Version:
+        """Register one more version, and let every gate of staging pass."""
+        version = self.next_version()
+        promote(self.store, version, verdict=verdict(passed=True), reason=reason)
+        return version
+
+    @property
+    def aliases(self) -> dict[str, int]:
+        """Which version stands where."""
+        return aliases_of(self.store, self.name)
 
 
 def verdict(*, passed: bool, alias: str = "staging") -> Verdict:

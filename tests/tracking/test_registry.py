@@ -29,24 +29,18 @@ def test_a_registered_model_is_a_candidate_with_its_proof_as_tags(store, tmp_pat
     assert store.client.get_model_version("software-area", "1").status == "READY"
 
 
-def test_registering_again_makes_the_next_version_the_candidate(store, tmp_path):
-    first, second = registered(store, tmp_path), registered(store, tmp_path)
+def test_registering_again_makes_the_next_version_the_candidate(shelf):
+    first, second = shelf.next_version(), shelf.next_version()
     assert (second.number, second.aliases) == (2, ("candidate",))
-    assert find_version(store, "software-area", first.number).aliases == ()
-    assert len(all_versions(store, "software-area")) == 2
+    assert find_version(shelf.store, shelf.name, first.number).aliases == ()
+    assert len(all_versions(shelf.store, shelf.name)) == 2
 
 
-@pytest.mark.parametrize(
-    "reference",
-    [
-        "software-area@candidate",
-        "models:/software-area@candidate",
-        "software-area/1",
-        "models:/software-area/1",
-    ],
-)
-def test_a_version_is_found_by_alias_or_number(store, tmp_path, reference):
-    assert registered(store, tmp_path) == resolve(store, reference)
+def test_a_version_is_found_by_alias_or_number_with_or_without_a_scheme(shelf):
+    version = shelf.next_version()
+    for named in (f"{shelf.name}@candidate", f"{shelf.name}/1"):
+        assert resolve(shelf.store, named) == version
+        assert resolve(shelf.store, f"models:/{named}") == version
 
 
 @pytest.mark.parametrize("reference", ["software-area", "software-area@", "", "a/b/c"])

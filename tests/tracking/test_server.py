@@ -36,12 +36,15 @@ def server(tmp_path_factory):
 
 def test_runs_models_aliases_and_history_are_the_same_on_a_server(server, tmp_path):
     store = open_store(server[0], root=tmp_path)
-    with a_run(store, config={"optimizer": {"lr": 0.001}}) as run:
+    config = {"optimizer": {"lr": 0.001}} | {f"key_{n}": n for n in range(250)}
+    with a_run(store, config=config) as run:
         for step in range(1200):
             run.sink.log_points({"train/loss_nats": 1.0 / (step + 1)}, step=step)
         run.note("# A run")
     found = store.client.get_run(run.id)
-    assert (found.info.status, found.data.params) == ("FINISHED", {"optimizer.lr": "0.001"})
+    assert found.info.status == "FINISHED"
+    assert found.data.params["optimizer.lr"] == "0.001"
+    assert len(found.data.params) == 251
     assert len(store.client.get_metric_history(run.id, "train/loss_nats")) == 1200
 
     first = registered(store, tmp_path, weights=b"first")

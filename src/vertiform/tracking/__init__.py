@@ -14,6 +14,6 @@ for _name, _value in {
     "MLFLOW_UV_AUTO_DETECT": "false",  # requirements come from our lock alone
     # MLflow's own: 7 retries of 120 s each, four minutes in which nobody knows what is wrong.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
 }.items():
     os.environ.setdefault(_name, _value)

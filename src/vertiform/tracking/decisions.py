@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -65,7 +64,7 @@ def promote(store: Store, version: Version, *, verdict: Verdict, reason: str) ->
     before = aliases_of(store, version.name).get(verdict.alias)
     decision = replace(
         _decision("moved" if verdict.passed else "refused", version, verdict.alias, before, reason),
-        verdict=_finite(verdict.to_json()),
+        verdict=verdict.to_json(),
     )
     if not verdict.passed:
         _record(store, decision, version, verdict_table(verdict, as_markdown=True))
@@ -191,15 +190,6 @@ def _as_markdown(decision: Decision, table: str) -> str:
     )
     title = f"# {decision.model} version {decision.version}: {decision.action} at {decision.alias}"
     return f"{title}\n\n{facts}\n\n{table}\n"
-
-
-def _finite(value: Any) -> Any:
-    """Return plain values with infinities and NaN as text, because JSON has neither."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_decision(key: str) -> bool:
