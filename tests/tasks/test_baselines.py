@@ -10,7 +10,7 @@ from tests.tasks.small import (
 from vertiform.errors import ConfigError
 from vertiform.evaluation import names
 from vertiform.tasks.baselines import TfidfParams, WordFeaturesParams, fit_baseline
-from vertiform.tasks.rows import read_task
+from vertiform.tasks.rows import SPLITS, read_task
 from vertiform.tasks.task import scores_of, task_of
 
 TFIDF = TfidfParams(
@@ -59,9 +59,7 @@ def test_confidences_of_classes_are_a_distribution(tmp_path):
 
 
 def test_a_label_with_no_training_row_is_never_predicted(tmp_path):
-    splits = {
-        split: high_or_low(60, seed=s) for s, split in enumerate(("train", "validation", "test"))
-    }
+    splits = {split: high_or_low(60, seed=s) for s, split in enumerate(SPLITS)}
     data = read_task(
         write_task(tmp_path / "area", "classification", ["high", "low", "rare"], splits)
     )
@@ -70,9 +68,7 @@ def test_a_label_with_no_training_row_is_never_predicted(tmp_path):
 
 
 def test_a_type_with_no_training_row_is_never_predicted(tmp_path):
-    splits = {
-        split: ones_and_twos(60, seed=s) for s, split in enumerate(("train", "validation", "test"))
-    }
+    splits = {split: ones_and_twos(60, seed=s) for s, split in enumerate(SPLITS)}
     data = read_task(write_task(tmp_path / "names", "entities", ["one", "rare", "two"], splits))
     predictions = fit_baseline(data, FEATURES, seed=0).predict(data.splits["test"])
     assert not {tag for p in predictions for tag in p["tags"] if tag.endswith("rare")}

@@ -27,6 +27,8 @@ def row_logits(
     With one example a batch, a row's bits depend on nothing but the row: matrix products round
     differently in batches of other shapes.
     """
+    if not rows:
+        return []
     examples = task.encode(rows, tokenizer=tokenizer, max_tokens=max_tokens)
     batches = OrderedBatches(
         examples=examples,

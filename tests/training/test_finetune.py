@@ -1,0 +1,184 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.tasks.small import classification_task, entities_task, tiny_checkpoint
+from vertiform.batches.examples import GroupedParams
+from vertiform.errors import ConfigError, TrainingError
+from vertiform.evaluation import names
+from vertiform.files import sha256_of
+from vertiform.tasks.bundle import read_bundle
+from vertiform.tasks.rows import read_task
+from vertiform.training.finetune import Recipe, finetune
+from vertiform.training.metrics import MemorySink
+from vertiform.training.optimizers import AdamW
+from vertiform.training.schedules import WarmupLinear
+from vertiform.training.starts import Start, checkpoint_folder, load_start
+from vertiform.training.trainer import TrainerParams
+
+START = Start(weights="domain", pooling="mean", frozen_layers=0, dropout=0.1, lr=3e-3, epochs=6)
+ADAMW = AdamW(
+    lr=1.0, beta1=0.9, beta2=0.98, epsilon=1e-6, weight_decay=0.01, gradient_clip_norm=1.0
+)
+RECIPE = Recipe(
+    max_tokens=32,
+    batches=GroupedParams(examples_per_batch=8, batches_per_pool=4),
+    optimizer=ADAMW,
+    schedule=WarmupLinear(warmup_fraction=0.1, final_lr_fraction=0.02),
+    validate_every_epochs=2,
+    monitor="val/f1_macro",
+    seed=1,
+)
+CPU = TrainerParams(
+    accelerator="cpu",
+    precision="32-true",
+    threads=1,
+    loader_workers=0,
+    checkpoint_every_steps=5,
+    keeps_last_checkpoints=2,
+    log_every_steps=10,
+)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    return tiny_checkpoint(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def area(tmp_path_factory):
+    return read_task(classification_task(tmp_path_factory.mktemp("tasks") / "area"))
+
+
+def run(data, pretrained, out, **changes):
+    return finetune(
+        data,
+        **{
+            "name": "domain",
+            "start": START,
+            "recipe": RECIPE,
+            "pretrained": pretrained,
+            "out": out,
+            "checkpoints": None,
+            "fingerprint": "run",
+            "trainer": CPU,
+            "sink": MemorySink(),
+            **changes,
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def learned(area, pretrained, tmp_path_factory):
+    """A finished run, and what it sent to its sink."""
+    sink = MemorySink()
+    return run(area, pretrained, tmp_path_factory.mktemp("run") / "out", sink=sink), sink
+
+
+def test_a_classification_is_learned_and_written(learned):
+    result, sink = learned
+    assert result.metrics[names.VAL_F1_MACRO] > 0.8
+    assert len(sink.of(names.VAL_F1_MACRO)) == 3  # six epochs, validated every two
+    facts = read_bundle(result.bundle).facts
+    assert (facts.task, facts.labels, facts.start) == ("area", ("high", "low"), "domain")
+    assert facts.temperature == result.temperature
+    assert facts.validation == result.metrics
+
+
+def test_the_best_weights_are_kept_and_not_the_last(learned):
+    result, sink = learned
+    assert result.fit.best_metrics[names.VAL_F1_MACRO] == max(sink.of(names.VAL_F1_MACRO).values())
+
+
+def test_confidences_are_calibrated(learned):
+    result, _ = learned
+    assert result.temperature != 1.0
+    after = result.metrics[names.on("validation", names.CALIBRATION_ERROR)]
+    assert after != result.calibration_error_before
+
+
+def test_entities_are_learned_and_written(pretrained, tmp_path):
+    data = read_task(entities_task(tmp_path / "names"))
+    recipe = replace(RECIPE, monitor="val/entity_f1", validate_every_epochs=8)
+    result = run(data, pretrained, tmp_path / "out", recipe=recipe, start=replace(START, epochs=8))
+    # Nothing is found at first; the types are known by their words long before their ends are.
+    assert result.metrics[names.VAL_ENTITY_F1] > 0.5
+
+
+def test_equal_runs_write_equal_bytes(area, pretrained, tmp_path):
+    start = replace(START, epochs=1)
+    recipe = replace(RECIPE, validate_every_epochs=1)
+    for name in ("first", "second"):
+        run(area, pretrained, tmp_path / name, start=start, recipe=recipe)
+        torch.rand(7)  # what was drawn in between changes nothing
+    assert sha256_of(tmp_path / "first") == sha256_of(tmp_path / "second")
+    run(area, pretrained, tmp_path / "third", start=start, recipe=replace(recipe, seed=2))
+    assert sha256_of(tmp_path / "first") != sha256_of(tmp_path / "third")
+
+
+def test_frozen_layers_end_as_they_began(area, pretrained, tmp_path):
+    start = replace(START, frozen_layers=2, epochs=1)
+    result = run(area, pretrained, tmp_path / "out", start=start)
+    assert 0 < result.trained_parameters < result.parameters
+    before, _ = load_start(START, pretrained=pretrained)
+    after = read_bundle(result.bundle).network.encoder.state_dict()
+    for name, value in before.state_dict().items():
+        is_frozen = name.startswith(("embeddings.", "encoder.layer.0."))
+        assert torch.equal(value, after[name]) == is_frozen, name
+
+
+def test_new_weights_have_the_size_of_the_pretrained_ones_and_nothing_else(pretrained):
+    torch.manual_seed(99)
+    new, _ = load_start(replace(START, weights="new"), pretrained=pretrained)
+    old, _ = load_start(START, pretrained=pretrained)
+    assert {n: v.shape for n, v in new.state_dict().items()} == {
+        n: v.shape for n, v in old.state_dict().items()
+    }
+    assert not torch.equal(new.get_input_embeddings().weight, old.get_input_embeddings().weight)
+
+
+def test_a_monitor_that_is_no_score_of_the_task_is_answered_with_the_nearest(
+    area, pretrained, tmp_path
+):
+    with pytest.raises(ConfigError, match=r"did you mean `val/f1_macro`"):
+        run(area, pretrained, tmp_path / "out", recipe=replace(RECIPE, monitor="val/f1_marco"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_texts_longer_than_the_encoder_reads_are_cut_to_what_it_reads(area, pretrained, tmp_path):
+    start = replace(START, epochs=1)
+    result = run(
+        area, pretrained, tmp_path / "out", start=start, recipe=replace(RECIPE, max_tokens=999)
+    )
+    assert read_bundle(result.bundle).facts.max_tokens == 32
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"lr": 0.0}, {"dropout": 1.0}])
+def test_a_start_that_cannot_be_trained_is_refused(wrong):
+    with pytest.raises(ConfigError, match=r"cannot be trained"):
+        replace(START, **wrong)
+
+
+def test_a_checkpoint_may_be_a_folder(pretrained):
+    assert checkpoint_folder(str(pretrained)) == pretrained
+
+
+def test_a_checkpoint_may_come_in_a_package_which_is_not_imported(tmp_path, monkeypatch):
+    package = tmp_path / "carries_weights"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise AssertionError('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert checkpoint_folder("package:carries_weights/model") == package / "model"
+
+
+def test_a_package_that_is_not_installed_says_how_to_get_it():
+    with pytest.raises(TrainingError, match=r"is not installed(.|\n)*\.\[demo\]"):
+        checkpoint_folder("package:no_such_package/model")
+
+
+def test_a_checkpoint_the_hub_does_not_give_is_one_clear_line(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TrainingError, match=r"`nobody/nothing` is no folder(.|\n)*check the name"):
+        checkpoint_folder("nobody/nothing")
