@@ -1,5 +1,7 @@
 """How a command ends: a line and its fix for what a person can put right, else a traceback."""
 
+import errno
+
 import pytest
 
 from vertiform.doors import exit_on_user_error
@@ -12,6 +14,14 @@ def test_a_user_error_is_two_lines_and_exit_code_2(capsys):
             raise VertiformError("The corpus is empty.", fix="add a source.")
     assert exit_.value.code == 2
     assert capsys.readouterr().err == "Error: The corpus is empty.\n  Fix: add a source.\n"
+
+
+def test_a_disk_that_is_full_anywhere_is_a_user_error(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        with exit_on_user_error():
+            raise OSError(errno.ENOSPC, "No space left on device", "scratch")
+    assert exit_.value.code == 2
+    assert "Fix: free some space" in capsys.readouterr().err
 
 
 def test_a_bug_of_ours_keeps_its_traceback():

@@ -1,12 +1,14 @@
 """How every command of Vertiform ends: its exit code, and what a person reads when it fails."""
 
+import errno
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-from vertiform.errors import EXIT_USER, VertiformError
+from vertiform.errors import EXIT_USER, StorageError, VertiformError
 
 
 @contextmanager
@@ -20,8 +22,22 @@ def exit_on_user_error() -> Iterator[None]:
     try:
         yield
     except VertiformError as error:
-        sys.stderr.write(f"Error: {error}\n")
-        sys.exit(EXIT_USER)
+        _end(error)
+    except OSError as error:
+        # A library's own writing, where the place it wrote to is not ours to name.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _end(
+            StorageError(
+                f"No space is left on the disk: {error}.",
+                fix="free some space, then run the same command again.",
+            )
+        )
+
+
+def _end(error: VertiformError) -> NoReturn:
+    sys.stderr.write(f"Error: {error}\n")
+    sys.exit(EXIT_USER)
 
 
 def prepare_environment() -> None:

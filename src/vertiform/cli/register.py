@@ -60,7 +60,7 @@ def run_register(
     name = registered_name(config["domain"], task)
     rebuild = f"dvc repro -f register@{task}"
     predictor = Predictor.load(model)
-    examples = _example_texts(tasks / task, predictor)
+    examples = _example_texts(tasks / task)
     evaluation = read_json(evaluated / layout.EVALUATION)
     card = model_card(
         {
@@ -111,12 +111,12 @@ def registered_name(domain: str, task: str) -> str:
     return f"{domain}-{task}"
 
 
-def _example_texts(task: Path, predictor: Any) -> list[str]:
+def _example_texts(task: Path) -> list[str]:
     """The first test texts, as a person would send them."""
-    from vertiform.tasks.rows import read_task, text_of
+    from vertiform.tasks.rows import read_task
 
     rows = read_task(task).splits["test"][:NUM_EXAMPLES]
-    return [text_of(row) for row in rows]
+    return [row["text"] if "text" in row else " ".join(row["tokens"]) for row in rows]
 
 
 def _card_facts(receipt: "Receipt", *, tokens: Path, domain: str) -> dict[str, Any]:

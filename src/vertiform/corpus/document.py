@@ -23,7 +23,7 @@ class Document:
 
 
 def write_documents(folder: Path, documents: Iterable[Document]) -> int:
-    """Write documents to `folder` as JSON Lines shards, whole or not at all. Returns their number."""
+    """Write `documents` to `folder` as JSON Lines shards, whole or not at all; return how many."""
     count = 0
     with folder_written_whole(folder) as aside:
         shard = None
