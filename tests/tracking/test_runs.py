@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.tracking.examples import LINEAGE, a_run
 from vertiform.errors import TrackingError
 from vertiform.tracking.lineage import Code, DataVersion, Lineage
-from vertiform.tracking.runs import flatten
+from vertiform.tracking.runs import flatten, reopened_run
 
 
 def read(store, run_id):
@@ -106,6 +107,26 @@ def test_a_run_within_an_error_that_is_handled_can_end_well(store):
         with a_run(store) as run:
             pass
     assert read(store, run.id).info.status == "FINISHED"
+
+
+def test_a_run_that_has_ended_takes_more_and_stays_ended(store):
+    with a_run(store) as run:
+        pass
+    with reopened_run(store, run.id) as again:
+        again.log_metrics({"test/f1_macro": 0.5})
+        again.log_table("evaluation/mistakes", [{"text": "a"}])
+    found = read(store, run.id)
+    assert (found.info.status, again.name) == ("FINISHED", found.info.run_name)
+    assert found.data.metrics == {"test/f1_macro": 0.5}
+    assert "text" in artifact(store, run.id, "evaluation/mistakes.json")
+
+
+def test_an_error_while_adding_to_a_run_is_the_one_that_is_told(store):
+    with a_run(store) as run:
+        pass
+    with pytest.raises(ZeroDivisionError), reopened_run(store, run.id) as again:
+        fail_after(again.log_metrics({"test/f1_macro": 0.5}))
+    assert not [thread for thread in threading.enumerate() if thread.name == "metrics"]
 
 
 def test_a_note_is_shown_on_the_page_and_kept_whole(store):

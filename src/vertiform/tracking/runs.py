@@ -8,13 +8,14 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
+from vertiform.errors import TrackingError
 from vertiform.tracking.limits import (
     DIGEST_CHARACTERS,
     PARAM_CHARACTERS,
@@ -133,7 +134,12 @@ def reopened_run(store: Store, run_id: str) -> Iterator[Run]:
     with errors_named(store.uri):
         name = store.client.get_run(run_id).info.run_name
     sink = ShippingSink(store, run_id, seconds_to_finish=SECONDS_TO_FINISH)
-    yield Run(run_id, name, store, sink)
+    try:
+        yield Run(run_id, name, store, sink)
+    except BaseException:
+        with suppress(TrackingError):  # the error on its way matters more
+            sink.close()
+        raise
     sink.close()
 
 
