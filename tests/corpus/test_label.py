@@ -151,6 +151,17 @@ def test_area_masks_the_names_of_all_packages_in_every_dress(tmp_path):
     )
 
 
+def test_area_takes_the_description_and_not_the_parameters(tmp_path):
+    documents = docs()
+    entry = "\n\naxis, out: The one along which it goes.\n\nMore words."
+    documents[0] = replace(documents[0], text=documents[0].text + entry)
+    area = replace(AREA, passage_words=99, max_rows_per_area=RowsBySplit(99, 99, 99))
+    label(tmp_path, {"area": TaskParams("classification", "en", python_area=area)}, documents)
+    every = [row for s in ("train", "validation", "test") for row in rows(tmp_path, "area", s)]
+    assert {documents[0].id} <= {row["id"] for row in every}
+    assert not any("axis" in row["text"] or "More" in row["text"] for row in every)
+
+
 def test_entities_come_from_documents_that_outlived_deduplication(tmp_path):
     kept = [document for document in docs() if "part0" not in document.id]
     label(tmp_path, {"entities": TASKS["entities"]}, kept)

@@ -27,6 +27,7 @@ MASK = "library"  # reads as English, and is the same for every package
 MIN_LETTERS_WITHIN = 6  # `NumPyPrinter` names numpy; three letters such as `git` are in `digits`
 MIN_PARTS = 6  # a package with fewer top-level parts is split by file
 
+_ENTRY = re.compile(r"^[\w*]+(?:, [\w*]+)*: ", re.MULTILINE)
 _ALPHANUMERIC = re.compile(r"[A-Za-z0-9]+")
 
 
@@ -36,8 +37,8 @@ class AreaParams:
 
     areas: dict[str, tuple[str, ...]]  # area -> packages or modules; the longest name wins
     masked_words: tuple[str, ...]  # masked besides the names in `areas`: aliases, brands
-    passage_words: int  # words from the start of a docstring
-    min_passage_words: int  # words; a shorter docstring is left out
+    passage_words: int  # words from the start of a docstring, at most
+    min_passage_words: int  # words; a shorter description is left out
     validation_fraction: float  # of a package's passages, by whole modules
     test_fraction: float
     max_rows_per_area: RowsBySplit
@@ -45,7 +46,7 @@ class AreaParams:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """The start of a docstring. `package` is the entry of `areas` it came by, `part` its module."""
+    """The start of a description. `package` is its entry in `areas`, `part` its module."""
 
     id: str
     text: str
@@ -88,7 +89,7 @@ def _read_passages(params: AreaParams, documents: Path) -> list[Passage]:
     for document in read_documents(documents):
         module = document.meta.get("module", "")
         entry = _longest_prefix(module, area_of)
-        words = document.text.split()[: params.passage_words]
+        words = _description(document.text).split()[: params.passage_words]
         if entry is None or len(words) < params.min_passage_words:
             continue
         text = mask(" ".join(words))
@@ -103,6 +104,14 @@ def _read_passages(params: AreaParams, documents: Path) -> list[Passage]:
             )
     parts = _parts({(entry, module) for *_, entry, module in found})
     return [Passage(i, t, area, entry, parts[module]) for i, t, area, entry, module in found]
+
+
+def _description(text: str) -> str:
+    """The paragraphs before the first entry ("axis: ..."): names of parameters betray a package,
+    and say little of a subject.
+    """
+    first_entry = _ENTRY.search(text)
+    return text[: first_entry.start()] if first_entry else text
 
 
 class _Mask:
