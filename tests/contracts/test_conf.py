@@ -95,7 +95,18 @@ def test_a_value_that_must_be_given_is_asked_for():
         compose("pretrain", [])
 
 
-def test_a_malformed_override_is_one_line(capsys):
+def test_a_value_inside_a_group_is_asked_for_by_its_whole_name():
+    with pytest.raises(ConfigError, match=r"`task.name` was not given"):
+        compose("finetune", ["domain=software"])
+
+
+def test_a_server_whose_address_is_not_set_is_asked_for(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(ConfigError, match=r"MLFLOW_TRACKING_URI(.|\n)*export MLFLOW_TRACKING_URI"):
+        compose("pretrain", ["domain=software", "tracking=server"])
+
+
+def test_a_malformed_override_is_one_line():
     with pytest.raises(ConfigError, match=r"cannot be composed"):
         compose("pretrain", ["domain=[software"])
 

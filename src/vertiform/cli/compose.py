@@ -89,6 +89,12 @@ def _explained(error: Exception, *, door: str, overrides: Sequence[str]) -> Conf
             f"conf/{group} has no choice `{name}`.",
             fix=did_you_mean(name, known) if known else f"create conf/{group}/{name}.yaml.",
         )
+    if unset := re.search(r"Environment variable '(\w+)' not found", text):
+        name = unset.group(1)
+        return ConfigError(
+            f"The environment variable {name}, which the configuration reads, is not set.",
+            fix=f"run `export {name}=...` first, or choose tracking=local.",
+        )
     if re.search(r"Missing mandatory value", text):
         key = getattr(error, "full_key", None) or text.rpartition(": ")[2]
         return ConfigError(f"`{key}` was not given.", fix=f"add `{key}=...` to the command.")
