@@ -3,46 +3,13 @@
 import re
 from dataclasses import dataclass
 
-# Admonitions: the body is prose. Other known directives hold code, formulas or lists of names.
-_PROSE_DIRECTIVES = frozenset(
-    ("note", "warning", "seealso", "tip", "hint", "important", "attention", "caution", "danger",
-     "legacy", "admonition", "container", "versionadded", "versionchanged", "deprecated",
-     "dialect", "topic", "sidebar", "notes")
-)  # fmt: skip
-# What stands after these is a title or a link, not the first words.
-_TITLED_DIRECTIVES = frozenset(
-    ("admonition", "container", "topic", "sidebar", "dialect", "seealso")
+from vertiform.corpus.markup_words import (
+    CODE_TITLES,
+    KIND_OF_FIELD,
+    PROSE_DIRECTIVES,
+    SECTIONS,
+    TITLED_DIRECTIVES,
 )
-_SECTIONS = {  # lower-case title -> what its lines are
-    **dict.fromkeys(
-        ("parameters", "other parameters", "args", "arguments", "params", "keyword args",
-         "keyword arguments", "kwargs", "inputs", "keyword parameters", "required parameters",
-         "optional parameters", "parameter"),
-        "parameter",
-    ),
-    **dict.fromkeys(("attributes", "class attributes", "properties"), "attribute"),
-    **dict.fromkeys(("raises", "exceptions", "warns"), "exception"),
-    "methods": "method",
-    "functions": "function",
-    "classes": "class",
-    **dict.fromkeys(("returns", "return", "yields", "receives", "return value"), "returns"),
-    **dict.fromkeys(("see also", "references", "reference", "bibliography"), "dropped"),
-    **dict.fromkeys(
-        ("notes", "note", "explanation", "examples", "example", "warnings", "warning", "usage",
-         "example usage", "description", "details", "shape", "todo", "tip", "important"),
-        "prose",
-    ),
-}  # fmt: skip
-_CODE_TITLES = frozenset({"example", "examples", "usage", "example usage", "legacy example"})
-_KIND_OF_FIELD = {
-    **dict.fromkeys(
-        ("param", "parameter", "arg", "argument", "key", "keyword", "kwarg", "kwparam"),
-        "parameter",
-    ),
-    **dict.fromkeys(("ivar", "cvar", "var"), "attribute"),
-    **dict.fromkeys(("raises", "raise", "except", "exception"), "exception"),
-    **dict.fromkeys(("return", "returns", "yields", "yield"), "returns"),
-}
 
 _DIRECTIVE = re.compile(r"\.\.\s+(?:\|[^|]*\|\s+)?([\w:+-]+?)\s*::\s*(.*)")
 _FIELD = re.compile(r":([A-Za-z][\w-]*)((?:\s+[^:`]*)?):(?:\s+(.*)|$)")
@@ -168,7 +135,7 @@ class _Reader:
         self._end_paragraph()
         self.at += 1
         title = stripped.rstrip(":").lower()
-        self.section, self.names = _SECTIONS.get(title), ()
+        self.section, self.names = SECTIONS.get(title), ()
         self.section_indent, self.is_google, self.entry_indent = indent, False, indent
         if self.section is None:
             self.blocks.append(Block(stripped))
@@ -176,13 +143,13 @@ class _Reader:
 
     def _is_google_title(self, stripped: str, indent: int) -> bool:
         title = stripped[:-1].strip("*#: ").lower()
-        section = _SECTIONS.get(title)
+        section = SECTIONS.get(title)
         if section is None or not self._is_deeper_below(indent):
             return False
         if section == "prose" and self.held:  # "as in this example:" at the end of a sentence
             return False
         self._end_paragraph()
-        if title in _CODE_TITLES:  # `Example:` holds code, mostly without any mark of it
+        if title in CODE_TITLES:  # `Example:` holds code, mostly without any mark of it
             self._skip_deeper(indent)
             return True
         self.section, self.section_indent, self.names = section, indent, ()
@@ -236,7 +203,7 @@ class _Reader:
             return False
         self._end_paragraph()
         self.names = ()
-        kind = _KIND_OF_FIELD.get(match[1])
+        kind = KIND_OF_FIELD.get(match[1])
         if kind is None:  # :type x:, :rtype:, :copyright: and options
             self._skip_deeper(indent, stops_at_blank=True)
             return True
@@ -252,12 +219,12 @@ class _Reader:
         self._end_paragraph()
         match = _DIRECTIVE.match(stripped)
         name = match[1].lower() if match else ""
-        if match is None or name not in _PROSE_DIRECTIVES:
+        if match is None or name not in PROSE_DIRECTIVES:
             self._skip_deeper(indent)
             return True
         while self.at < len(self.lines) and _OPTION.match(self.lines[self.at]):
             self.at += 1
-        words = "" if name in _TITLED_DIRECTIVES else match[2]
+        words = "" if name in TITLED_DIRECTIVES else match[2]
         if name.startswith(("version", "deprecated")):
             words = _VERSION.sub("", words, count=1)
         if words:

@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from vertiform.corpus.markup import Prose, Span, to_prose
 
@@ -99,7 +100,7 @@ class _Marks:
 
     def tagged(self, start: int, end: int) -> Sentence | None:
         """The sentence at text[start:end], or None if a name in it has no sure type."""
-        if any(span.start < end and start < span.end for span in self.unknown):
+        if self.unknown and any(span.start < end and start < span.end for span in self.unknown):
             return None
         tokens, tags, num_names = [], [], 0
         for match in TOKEN.finditer(self.text, start, end):
@@ -118,12 +119,17 @@ class _Marks:
     def _unmarked(self, match: re.Match[str]) -> tuple[str | None, bool]:
         """The type of a token without markup, and whether that is sure."""
         token = match[0]
-        looks_like_code = _LOOKS_LIKE_CODE.fullmatch(token) and token.lower() not in _ABBREVIATIONS
         types = self.names.get(token)
         if types:  # the docstring marks this very name elsewhere
-            return next(iter(types)), bool(looks_like_code) and len(types) == 1
-        is_call = self.text[match.end() : match.end() + 1] == "(" and _NAME.fullmatch(token)
-        return None, not (looks_like_code or is_call)
+            return next(iter(types)), len(types) == 1 and _looks_like_code(token)
+        if self.text.startswith("(", match.end()) and _NAME.fullmatch(token):
+            return None, False  # a call
+        return None, not _looks_like_code(token)
+
+
+@lru_cache(maxsize=1 << 16)
+def _looks_like_code(token: str) -> bool:
+    return bool(_LOOKS_LIKE_CODE.fullmatch(token)) and token.lower() not in _ABBREVIATIONS
 
 
 def _sentence_ranges(prose: Prose) -> Iterator[tuple[int, int]]:
