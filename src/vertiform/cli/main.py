@@ -1,4 +1,7 @@
-"""The command `vertiform`: finds the verb, imports what it needs, ends with its exit code."""
+"""vertiform: from the text of one industry to a language model in use, with proof of how.
+
+Finds the verb, imports only what that verb needs, and ends with its exit code.
+"""
 
 import argparse
 import importlib
@@ -7,6 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from vertiform.doors import exit_on_user_error
+from vertiform.errors import EXIT_DONE, ConfigError, did_you_mean
 
 # verb -> what it does. Each lives in the module of the same name, except those named in MODULES.
 VERBS = {
@@ -26,20 +30,29 @@ MODULES = {"rollback": "promote", "history": "promote"}
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb. Exit codes: 0 done, 1 a gate said no, 2 the user can put it right."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(
-        prog="vertiform",
-        description="From the text of one industry to a language model in use, with proof of how.",
-    )
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    chosen = next((word for word in arguments if not word.startswith("-")), None)
-    for verb, summary in VERBS.items():
-        verb_parser = verbs.add_parser(verb, help=summary, description=summary)
-        if verb == chosen:
-            _module(verb).add_arguments(verb_parser, verb)
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    verb, *rest = given or ["--help"]
+    if verb in ("-h", "--help"):
+        print(_overview())
+        sys.exit(EXIT_DONE)
     with exit_on_user_error():
-        sys.exit(_module(options.verb).run(options))
+        if verb not in VERBS:
+            raise ConfigError(
+                f"`{verb}` is not a verb of vertiform.", fix=did_you_mean(verb, VERBS)
+            )
+        module = _module(verb)
+        parser = argparse.ArgumentParser(prog=f"vertiform {verb}", description=VERBS[verb])
+        module.add_arguments(parser, verb)
+        # Intermixed, so that an option may stand between a model and its texts.
+        options = parser.parse_intermixed_args(rest)
+        options.verb = verb
+        sys.exit(module.run(options))
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = "\n".join(f"  {verb:<{width}}  {summary}" for verb, summary in VERBS.items())
+    return f"{(__doc__ or '').splitlines()[0]}\n\n{lines}\n\nvertiform VERB --help says more."
 
 
 def _module(verb: str) -> ModuleType:
