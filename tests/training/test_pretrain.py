@@ -63,17 +63,23 @@ def test_it_counts_what_it_saw(run):
     assert 1 < result.epochs < 10
 
 
-def test_validation_is_of_the_same_masked_tokens_whatever_the_seed(run):
+def test_validation_is_of_the_same_masked_tokens_whatever_the_seed_and_the_batch(run):
     folder, _, _ = run
     frozen = replace(ADAMW, lr=1e-30)
     losses = []
-    for seed in (1, 2):
+    for seed, windows in ((1, 4), (2, 4), (1, 5)):
         sink = MemorySink()
         pretrain_tiny(
-            folder, f"seed-{seed}", seed=seed, start=folder / "run", sink=sink, optimizer=frozen
+            folder,
+            f"seed-{seed}-{windows}",
+            seed=seed,
+            batches=replace(PACKED, windows_per_batch=windows),
+            start=folder / "run",
+            sink=sink,
+            optimizer=frozen,
         )
         losses += sink.of(names.VAL_NATS_PER_TOKEN).values()
-    assert len(losses) == 6
+    assert len(losses) == 9
     assert len(set(losses)) == 1
 
 
