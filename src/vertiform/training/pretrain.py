@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,7 +27,9 @@ from vertiform.training.optimizers import AdamW
 from vertiform.training.schedules import Schedule
 from vertiform.training.trainer import TrainerParams
 
-VALIDATION_SEED = 0  # not the run's: validation losses of two runs are of the same masked tokens
+# Not the run's own, so that validation losses of two runs are of the same masked tokens.
+VALIDATION_SEED = 0
+VALIDATION_WINDOWS_PER_BATCH = 32
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +86,9 @@ def pretrain(
     total_steps = budget.steps(tokens_per_step=batches.tokens_per_batch)
     prepare = objective.preparer(vocab_size=manifest.vocab_size, special_ids=manifest.special_ids)
     train = _batches(tokens, manifest, split="train", params=batches, prepare=prepare, seed=seed)
+    in_validation = replace(batches, windows_per_batch=VALIDATION_WINDOWS_PER_BATCH)
     validation = _batches(
-        tokens, manifest, split="validation", params=batches, prepare=prepare, seed=None
+        tokens, manifest, split="validation", params=in_validation, prepare=prepare, seed=None
     )
     parameters = sum(p.numel() for p in network.parameters())
     epochs = total_steps * batches.tokens_per_batch / train.stream.tokens_per_epoch
