@@ -58,8 +58,8 @@ def memory_kept() -> Iterator[None]:
     """Keep freed memory in the process inside the block, where the allocator is glibc's.
 
     glibc hands large blocks back to the kernel as soon as they are freed; a step then faults the
-    same pages in again, 48,000 of them for 8,192 tokens and a 2 x 128 encoder. Kept, they are 3,000,
-    and the step takes 420 ms of CPU instead of 500. The first few steps still fault.
+    same pages in again, 48,000 of them for 8,192 tokens and a 2 x 128 encoder. With memory kept
+    they are 3,000, and the step takes 420 ms of CPU instead of 500.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
