@@ -21,6 +21,7 @@ def of_lengths(lengths, *, labels_each_word=False):
         Example(
             row=n,
             input_ids=np.full(length, 7),
+            cases=np.full(length, 2),
             target=np.full(length, 3) if labels_each_word else np.array(n % 3),
             positions=NONE,
             words=NONE,
@@ -74,6 +75,7 @@ def test_what_is_padded_is_masked_and_has_no_target():
     batch = collate(of_lengths([2, 4], labels_each_word=True), [0, 1], pad_id=9)
     assert batch.input_ids.tolist() == [[7, 7, 9, 9], [7, 7, 7, 7]]
     assert batch.attention_mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert batch.cases.tolist() == [[2, 2, 0, 0], [2, 2, 2, 2]]
     assert batch.targets.tolist() == [[3, 3, IGNORED, IGNORED], [3, 3, 3, 3]]
     assert batch.num_tokens == 6
 

@@ -49,6 +49,14 @@ def test_each_word_is_labelled_once_at_its_first_token(tokenizer):
     assert example.positions.tolist() == [1, 2, 3]
 
 
+def test_a_word_s_capitals_go_with_each_of_its_tokens(byte_level):
+    words = ["theatre", "ZurichTheatre", "HTTP"]
+    (example,) = TASK.encode([row(words)], tokenizer=byte_level, max_tokens=64)
+    assert example.cases[example.positions].tolist() == [0, 3, 1]
+    assert (example.cases == 3).sum() > 1
+    assert example.cases[[0, -1]].tolist() == [0, 0]
+
+
 @pytest.mark.parametrize("words", [["Zürich", "theatre"], ["東京", "x", "的"], ["e\u0301", "q"]])
 def test_words_are_found_again_in_byte_level_tokens(byte_level, words):
     tags = ["B-one"] + ["O"] * (len(words) - 1)

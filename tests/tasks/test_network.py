@@ -23,7 +23,7 @@ def network(checkpoint, **changes):
 
 def batch_of(*lengths):
     examples = [
-        Example(n, np.arange(5, 5 + length), np.array(0), NONE, NONE)
+        Example(n, np.arange(5, 5 + length), np.arange(length) % 5, np.array(0), NONE, NONE)
         for n, length in enumerate(lengths)
     ]
     return collate(examples, range(len(lengths)), pad_id=0)
@@ -72,3 +72,17 @@ def test_more_layers_than_there_are_cannot_be_frozen(checkpoint, frozen_layers):
 def test_an_unknown_pooling_is_answered_with_the_nearest(checkpoint):
     with pytest.raises(ConfigError, match=r"did you mean `mean`"):
         network(checkpoint, pooling="meen")
+
+
+def test_capitals_change_nothing_until_they_are_learned(checkpoint):
+    ready = network(checkpoint, pooling="none").eval()
+    batch = batch_of(6)
+    at_first = ready(batch)
+    plain = ready.head(ready.encoder(input_ids=batch.input_ids).last_hidden_state)
+    torch.testing.assert_close(at_first, plain, rtol=0, atol=1e-6)  # another order of sums
+    torch.nn.init.normal_(ready.cases.weight)
+    assert not torch.allclose(ready(batch), at_first, atol=1e-2)
+
+
+def test_a_text_is_read_without_its_capitals(checkpoint):
+    assert network(checkpoint, pooling="mean").cases is None

@@ -21,6 +21,7 @@ class Example:
 
     row:       place of the row among the rows that were encoded.
     input_ids: (T,) int64, special tokens included.
+    cases:     (T,) int64: how the word of each token is written in capitals (tasks.case).
     target:    () or (T,) int64: an output's number, or IGNORED.
     positions: (W,) int64, where each word of this example begins; empty if the task has no words.
     words:     (W,) int64, the places of these words in the row.
@@ -28,6 +29,7 @@ class Example:
 
     row: int
     input_ids: np.ndarray
+    cases: np.ndarray
     target: np.ndarray
     positions: np.ndarray
     words: np.ndarray
@@ -37,6 +39,7 @@ class ExampleBatch(NamedTuple):
     """Examples padded to the longest of them.
 
     input_ids, attention_mask: (B, T) int64; the mask is 0 where an example is padded.
+    cases:      (B, T) int64, 0 where an example is padded.
     targets:    (B,) or (B, T) int64, IGNORED where an example is padded.
     numbers:    the place of each example among all.
     num_tokens: without padding.
@@ -44,6 +47,7 @@ class ExampleBatch(NamedTuple):
 
     input_ids: Tensor
     attention_mask: Tensor
+    cases: Tensor
     targets: Tensor
     numbers: tuple[int, ...]
     num_tokens: int
@@ -53,6 +57,7 @@ class ExampleBatch(NamedTuple):
         return self._replace(
             input_ids=self.input_ids.to(device),
             attention_mask=self.attention_mask.to(device),
+            cases=self.cases.to(device),
             targets=self.targets.to(device),
         )
 
@@ -134,12 +139,13 @@ def collate(examples: Sequence[Example], numbers: Iterable[int], *, pad_id: int)
     chosen = [examples[number] for number in numbers]
     shape = len(chosen), max(len(example.input_ids) for example in chosen)  # (B, T)
     input_ids = np.full(shape, pad_id, dtype=np.int64)
-    attention_mask = np.zeros(shape, dtype=np.int64)
+    attention_mask, cases = np.zeros((2, *shape), dtype=np.int64)
     targets = np.full(shape[: 1 + chosen[0].target.ndim], IGNORED, dtype=np.int64)
     for b, example in enumerate(chosen):
         length = len(example.input_ids)
         input_ids[b, :length] = example.input_ids
         attention_mask[b, :length] = 1
+        cases[b, :length] = example.cases
         if example.target.ndim:
             targets[b, :length] = example.target
         else:
@@ -147,6 +153,7 @@ def collate(examples: Sequence[Example], numbers: Iterable[int], *, pad_id: int)
     return ExampleBatch(
         input_ids=torch.from_numpy(input_ids),
         attention_mask=torch.from_numpy(attention_mask),
+        cases=torch.from_numpy(cases),
         targets=torch.from_numpy(targets),
         numbers=tuple(numbers),
         num_tokens=int(attention_mask.sum()),

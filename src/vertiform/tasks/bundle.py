@@ -1,8 +1,8 @@
 """A fine-tuned model in one folder: what is registered, served and scored.
 
 Hugging Face's files (config.json, model.safetensors, tokenizer files), which any tool loads as an
-encoder; head.safetensors, the linear layer on top; task.json, written last, with what the outputs
-mean and the sha256 of every other file.
+encoder; head.safetensors, what is added to it (tasks.network); task.json, written last, with what
+the outputs mean and the sha256 of every other file.
 """
 
 from collections.abc import Mapping
@@ -60,7 +60,7 @@ def write_bundle(out: Path, bundle: Bundle) -> None:
     with folder_written_whole(out) as aside, quiet_transformers():
         bundle.network.encoder.save_pretrained(aside)
         bundle.tokenizer.save_pretrained(aside)
-        save_file(bundle.network.head.state_dict(), aside / HEAD)
+        save_file(bundle.network.added.state_dict(), aside / HEAD)
         files = sorted(path for path in aside.iterdir() if path.is_file())
         facts = {
             "format": FORMAT,
@@ -77,9 +77,9 @@ def read_bundle(folder: Path) -> Bundle:
     facts = replace(BundleFacts(**given), labels=tuple(given["labels"]))
     head = load_file(folder / HEAD)
     network = TaskNetwork(
-        load_encoder(folder), num_outputs=len(head["bias"]), pooling=facts.pooling
+        load_encoder(folder), num_outputs=len(head["head.bias"]), pooling=facts.pooling
     )
-    network.head.load_state_dict(head)
+    network.added.load_state_dict(head)
     return Bundle(network=network.eval(), tokenizer=load_tokenizer(folder), facts=facts)
 
 

@@ -47,6 +47,7 @@ class Classification:
             Example(
                 row=n,
                 input_ids=framed(ids[n], tokenizer.cls_token_id, tokenizer.sep_token_id),
+                cases=np.zeros(len(ids[n]) + 2, dtype=np.int64),
                 target=self.targets(row) if "label" in row else np.array(IGNORED),
                 positions=_NONE,
                 words=_NONE,

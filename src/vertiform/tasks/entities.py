@@ -12,6 +12,7 @@ from vertiform.batches.examples import IGNORED, Example
 from vertiform.corpus.words import split_words
 from vertiform.evaluation.entity_scores import entities_of, entity_confidence
 from vertiform.tasks.bio import allowed_transitions, best_sequence, tags_of
+from vertiform.tasks.case import case_of
 from vertiform.tasks.classification import framed, softmax
 from vertiform.tasks.rows import Row
 from vertiform.tasks.task import Prediction
@@ -57,6 +58,7 @@ class Entities:
         for n, row in enumerate(rows):
             ids = np.array(encoded["input_ids"][n], dtype=np.int64)
             word_of = _word_of_token(row["tokens"], encoded["offset_mapping"][n])
+            cases = np.array([case_of(word) for word in row["tokens"]], dtype=np.int64)[word_of]
             begins = np.diff(word_of, prepend=-1) != 0  # (T,) bool
             targets = np.full(len(ids), IGNORED, dtype=np.int64)
             if "tags" in row:
@@ -66,6 +68,7 @@ class Entities:
                     Example(
                         row=n,
                         input_ids=framed(ids[part], tokenizer.cls_token_id, tokenizer.sep_token_id),
+                        cases=framed(cases[part], 0, 0),
                         target=framed(targets[part], IGNORED, IGNORED),
                         positions=np.flatnonzero(begins[part]) + 1,  # after CLS
                         words=word_of[part][begins[part]],

@@ -24,7 +24,7 @@ from vertiform.training.metrics import MetricSink
 from vertiform.training.optimizers import AdamW
 from vertiform.training.schedules import Schedule
 from vertiform.training.starts import Start, load_start
-from vertiform.training.task_module import TaskModule
+from vertiform.training.task_module import TaskModule, TwoRates
 from vertiform.training.trainer import TrainerParams, cpu_threads
 
 VALIDATION_EXAMPLES_PER_BATCH = 32
@@ -117,7 +117,10 @@ def finetune(
             encoding=encoding,
             recipe=recipe,
             epochs=start.epochs,
-            optimizer=replace(recipe.optimizer, lr=start.lr),
+            optimizer=TwoRates(
+                encoder=replace(recipe.optimizer, lr=start.lr),
+                added=replace(recipe.optimizer, lr=start.head_lr),
+            ),
             checkpoints=checkpoints,
             fingerprint=fingerprint,
             trainer=trainer,
@@ -167,7 +170,7 @@ def _fit(
     encoding: dict[str, Any],
     recipe: Recipe,
     epochs: int,
-    optimizer: AdamW,
+    optimizer: TwoRates,
     trainer: TrainerParams,
     **kept: Any,
 ) -> FitResult:
@@ -203,7 +206,7 @@ def _fit(
         validate_every_steps=recipe.validate_every_epochs * train.batches_per_epoch,
         monitor=recipe.monitor,
         mode="min" if names.is_lower_better(recipe.monitor) else "max",
-        gradient_clip_norm=optimizer.gradient_clip_norm,
+        gradient_clip_norm=recipe.optimizer.gradient_clip_norm,
         trainer=trainer,
         seed=recipe.seed,
         **kept,

@@ -28,6 +28,7 @@ class Start:
     frozen_layers: lowest layers that stay as they are, the embeddings counted as the first.
     dropout: fraction; of the layers that are trained, and before the head.
     lr:      the schedule's highest learning rate, in place of the optimiser's.
+    head_lr: the same of what no checkpoint brings (TaskNetwork.added).
     epochs:  passes over the training rows.
     """
 
@@ -36,14 +37,15 @@ class Start:
     frozen_layers: int
     dropout: float
     lr: float
+    head_lr: float
     epochs: int
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.lr <= 0 or not 0 <= self.dropout < 1:
+        if self.epochs < 1 or min(self.lr, self.head_lr) <= 0 or not 0 <= self.dropout < 1:
             raise ConfigError(
-                f"A start with epochs {self.epochs}, lr {self.lr} and dropout {self.dropout} "
-                "cannot be trained.",
-                fix="set epochs to 1 or more, lr above 0, and dropout from 0 to below 1.",
+                f"A start with epochs {self.epochs}, lr {self.lr}, head_lr {self.head_lr} and "
+                f"dropout {self.dropout} cannot be trained.",
+                fix="set epochs to 1 or more, lr and head_lr above 0, dropout from 0 to below 1.",
             )
 
 

@@ -1,11 +1,13 @@
 """The LightningModule of fine-tuning. It only delegates."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from vertiform.batches.examples import IGNORED, Example, ExampleBatch
 from vertiform.evaluation import names
@@ -16,6 +18,25 @@ from vertiform.tasks.task import Task, scores_of
 from vertiform.training.modules import scheduled
 from vertiform.training.optimizers import AdamW
 from vertiform.training.schedules import Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoRates:
+    """One optimiser with its own settings for the encoder and for what is added to it."""
+
+    encoder: AdamW
+    added: AdamW
+
+    def build(self, network: nn.Module) -> torch.optim.AdamW:
+        """Return the optimiser of the parameters of a TaskNetwork that are trained."""
+        assert isinstance(network, TaskNetwork)
+        added = self.added.build(network.added)
+        if not any(p.requires_grad for p in network.encoder.parameters()):
+            return added
+        built = self.encoder.build(network.encoder)
+        for group in added.param_groups:
+            built.add_param_group(group)
+        return built
 
 
 class TaskModule(LightningModule):
@@ -32,7 +53,7 @@ class TaskModule(LightningModule):
         task: Task,
         validation_rows: Sequence[Row],
         validation_examples: Sequence[Example],
-        optimizer: AdamW,
+        optimizer: "TwoRates",
         schedule: Schedule,
         total_steps: int,
     ) -> None:
