@@ -69,8 +69,16 @@ class LanguageModule(LightningModule):
         return scheduled(self._optimizer, self._schedule, self.network, self._total_steps)
 
 
+class BuildsOptimizer(Protocol):
+    """Settings of an optimiser: optimizers.AdamW, or several for parts of a network."""
+
+    def build(self, network: Any) -> torch.optim.Optimizer:
+        """Return the optimiser of the parameters of `network` that are trained."""
+        ...
+
+
 def scheduled(
-    optimizer: AdamW, schedule: Schedule, network: nn.Module, total_steps: int
+    optimizer: BuildsOptimizer, schedule: Schedule, network: nn.Module, total_steps: int
 ) -> dict[str, Any]:
     """Return what `configure_optimizers` returns for a network, with one schedule step a step."""
     built = optimizer.build(network)
