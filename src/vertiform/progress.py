@@ -12,9 +12,7 @@ SECONDS_BETWEEN_LOG_LINES = 5.0
 T = TypeVar("T")
 
 
-def progress(
-    items: Iterable[T], *, what: str, unit: str, total: int | None = None
-) -> Iterator[T]:
+def progress(items: Iterable[T], *, what: str, unit: str, total: int | None = None) -> Iterator[T]:
     """Yield `items`, showing `what`, the rate in `unit` per second and the time left on stderr."""
     in_terminal = sys.stderr.isatty()
     yield from tqdm(

@@ -85,14 +85,14 @@ VERBS = ["moves", "takes", "holds", "shows", "needs", "lifts", "finds", "keeps",
 PEOPLE = ["Ada", "Bert", "Clara", "Dora", "Emil", "Frida", "Gustav", "Hanna", "Ivo", "Jana"]
 
 
-def make_workspace(folder: Path) -> Path:
-    """Copy the project's recipe to `folder`, and give it a raw domain, git and DVC."""
+def make_workspace(folder: Path, *, params: str = PARAMS) -> Path:
+    """Copy the project's recipe to `folder`, and give it params.yaml, raw text, git and DVC."""
     folder.mkdir(parents=True)
     for name in COPIED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copyfile
         copy(ROOT / name, folder / name)
     shutil.rmtree(folder / "src" / "vertiform.egg-info", ignore_errors=True)
-    (folder / "params.yaml").write_text(PARAMS)
+    (folder / "params.yaml").write_text(params)
     write_raw(folder / "raw", seed=0)
     for command in (
         "git init -q",
