@@ -119,6 +119,31 @@ def test_equal_runs_write_equal_bytes(area, pretrained, tmp_path):
     assert sha256_of(tmp_path / "first") != sha256_of(tmp_path / "third")
 
 
+class KillsAt(MemorySink):
+    """Ends the run at a step."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def log_points(self, points, *, step):
+        if step == self.step:
+            raise KeyError("killed")
+        super().log_points(points, step=step)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(area, pretrained, tmp_path):
+    start, recipe = replace(START, epochs=3), replace(RECIPE, validate_every_epochs=1)
+    run(area, pretrained, tmp_path / "whole", start=start, recipe=recipe)
+    changes = {"start": start, "recipe": recipe, "checkpoints": tmp_path / "checkpoints"}
+    with pytest.raises(KeyError, match="killed"):
+        run(area, pretrained, tmp_path / "killed", sink=KillsAt(20), **changes)
+    assert not (tmp_path / "killed").exists()
+    result = run(area, pretrained, tmp_path / "killed", **changes)
+    assert result.fit.resumed_from_step == 15  # saved every five steps, killed at the twentieth
+    assert sha256_of(tmp_path / "whole") == sha256_of(tmp_path / "killed")
+
+
 def test_frozen_layers_end_as_they_began(area, pretrained, tmp_path):
     start = replace(START, frozen_layers=2, epochs=1)
     result = run(area, pretrained, tmp_path / "out", start=start)
