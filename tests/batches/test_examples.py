@@ -4,6 +4,7 @@ import torch
 
 from vertiform.batches.examples import (
     IGNORED,
+    NO_UNIT,
     Example,
     GroupedBatches,
     GroupedParams,
@@ -13,18 +14,18 @@ from vertiform.batches.examples import (
 from vertiform.errors import ConfigError
 
 PARAMS = GroupedParams(examples_per_batch=4, batches_per_pool=5)
-NONE = np.empty(0, dtype=np.int64)
 
 
 def of_lengths(lengths, *, labels_each_word=False):
+    """Texts of so many tokens, one unit each; or the same with each token a unit."""
     return [
         Example(
             row=n,
             input_ids=np.full(length, 7),
             cases=np.full(length, 2),
-            target=np.full(length, 3) if labels_each_word else np.array(n % 3),
-            positions=NONE,
-            words=NONE,
+            unit_of=np.arange(length) if labels_each_word else np.zeros(length, dtype=np.int64),
+            targets=np.full(length, 3) if labels_each_word else np.array([n % 3]),
+            units=np.arange(length if labels_each_word else 1),
         )
         for n, length in enumerate(lengths)
     ]
@@ -76,12 +77,13 @@ def test_what_is_padded_is_masked_and_has_no_target():
     assert batch.input_ids.tolist() == [[7, 7, 9, 9], [7, 7, 7, 7]]
     assert batch.attention_mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
     assert batch.cases.tolist() == [[2, 2, 0, 0], [2, 2, 2, 2]]
+    assert batch.unit_of.tolist() == [[0, 1, NO_UNIT, NO_UNIT], [0, 1, 2, 3]]
     assert batch.targets.tolist() == [[3, 3, IGNORED, IGNORED], [3, 3, 3, 3]]
     assert batch.num_tokens == 6
 
 
 def test_a_text_has_one_target():
-    assert collate(of_lengths([2, 4, 3]), [2, 1], pad_id=0).targets.tolist() == [2, 1]
+    assert collate(of_lengths([2, 4, 3]), [2, 1], pad_id=0).targets.tolist() == [[2], [1]]
 
 
 def test_a_batch_can_be_put_on_a_device():

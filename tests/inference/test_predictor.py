@@ -8,10 +8,15 @@ from vertiform.tasks.bundle import Bundle, BundleFacts, load_tokenizer, write_bu
 from vertiform.tasks.network import TaskNetwork
 
 
-def predictor_of(folder, *, kind, labels, num_outputs, pooling):
+def predictor_of(folder, *, kind, labels, num_outputs):
     pretrained = tiny_checkpoint(folder)
     torch.manual_seed(1)
-    network = TaskNetwork(load_encoder(pretrained), num_outputs=num_outputs, pooling=pooling)
+    network = TaskNetwork(
+        load_encoder(pretrained),
+        num_outputs=num_outputs,
+        pooling="mean",
+        sees_case=kind == "entities",
+    )
     torch.nn.init.normal_(network.head.weight)  # far from even odds
     facts = BundleFacts(
         task="task",
@@ -20,7 +25,7 @@ def predictor_of(folder, *, kind, labels, num_outputs, pooling):
         language="en",
         split_rule="at random",
         start="scratch",
-        pooling=pooling,
+        pooling="mean",
         max_tokens=16,
         temperature=1.5,
         validation={},
@@ -38,7 +43,6 @@ def sizes(tmp_path_factory):
         kind="classification",
         labels=("high", "low"),
         num_outputs=2,
-        pooling="mean",
     )
 
 
@@ -49,7 +53,6 @@ def numbers(tmp_path_factory):
         kind="entities",
         labels=("one", "two"),
         num_outputs=5,
-        pooling="none",
     )
 
 

@@ -2,12 +2,11 @@ import re
 
 import numpy as np
 import pytest
-import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import PreTrainedTokenizerFast
 
 from tests.tasks.small import ones_and_twos, tiny_checkpoint
-from vertiform.batches.examples import IGNORED
+from vertiform.batches.examples import NO_UNIT
 from vertiform.corpus.mentions import TOKEN
 from vertiform.tasks.bundle import load_tokenizer
 from vertiform.tasks.entities import CERTAINLY_OUTSIDE, Entities
@@ -34,7 +33,7 @@ def row(words, tags=None):
     return {"tokens": words} if tags is None else {"tokens": words, "tags": tags}
 
 
-def test_each_word_is_labelled_once_at_its_first_token(tokenizer):
+def test_each_word_is_labelled_once(tokenizer):
     (example,) = TASK.encode(
         [row(["w1", "w2", "w3"], ["B-one", "I-one", "O"])], tokenizer=tokenizer, max_tokens=16
     )
@@ -45,14 +44,14 @@ def test_each_word_is_labelled_once_at_its_first_token(tokenizer):
         "w3",
         "[SEP]",
     ]
-    assert example.target.tolist() == [IGNORED, 1, 2, 0, IGNORED]
-    assert example.positions.tolist() == [1, 2, 3]
+    assert example.targets.tolist() == [1, 2, 0]
+    assert example.unit_of.tolist() == [NO_UNIT, 0, 1, 2, NO_UNIT]
 
 
 def test_a_word_s_capitals_go_with_each_of_its_tokens(byte_level):
     words = ["theatre", "ZurichTheatre", "HTTP"]
     (example,) = TASK.encode([row(words)], tokenizer=byte_level, max_tokens=64)
-    assert example.cases[example.positions].tolist() == [0, 3, 1]
+    assert [set(example.cases[example.unit_of == u]) for u in range(3)] == [{0}, {3}, {1}]
     assert (example.cases == 3).sum() > 1
     assert example.cases[[0, -1]].tolist() == [0, 0]
 
@@ -61,30 +60,42 @@ def test_a_word_s_capitals_go_with_each_of_its_tokens(byte_level):
 def test_words_are_found_again_in_byte_level_tokens(byte_level, words):
     tags = ["B-one"] + ["O"] * (len(words) - 1)
     (example,) = TASK.encode([row(words, tags)], tokenizer=byte_level, max_tokens=64)
-    assert example.words.tolist() == list(range(len(words)))
-    assert example.target[example.positions].tolist() == [1] + [0] * (len(words) - 1)
-    assert (example.target != IGNORED).sum() == len(words)
+    assert example.units.tolist() == list(range(len(words)))
+    assert example.targets.tolist() == [1] + [0] * (len(words) - 1)
+    read = byte_level.decode(example.input_ids[example.unit_of == 1])
+    assert read.strip() == words[1]
 
 
-@pytest.mark.parametrize("max_tokens", [3, 4, 7, 12, 100])
+@pytest.mark.parametrize("max_tokens", [3, 4, 7, 16, 100])
 def test_a_long_row_is_read_in_parts_that_hold_each_word_once(byte_level, max_tokens):
     words = ["theatre", "of", "Zürich", "xyzxyzxyzxyz", "the"] * 3
     examples = TASK.encode([row(words)], tokenizer=byte_level, max_tokens=max_tokens)
-    assert [w for example in examples for w in example.words] == list(range(15))
+    held = [w for example in examples for w in example.units]
+    assert sorted(set(held)) == list(range(15))
+    if max_tokens >= 16:  # else the long word alone is cut
+        assert held == list(range(15))
     assert all(len(example.input_ids) <= max_tokens for example in examples)
 
 
-def test_a_part_never_begins_inside_a_word_that_fits(byte_level):
+def test_a_word_that_fits_is_never_cut(byte_level):
     words = ["theatre", "xyzxyz", "Zürich"] * 4
-    for example in TASK.encode([row(words)], tokenizer=byte_level, max_tokens=10):
-        assert example.positions[0] == 1
+    examples = TASK.encode([row(words)], tokenizer=byte_level, max_tokens=10)
+    assert [w for example in examples for w in example.units] == list(range(12))
+
+
+def test_a_word_longer_than_the_network_reads_gets_the_mean_of_its_parts(byte_level):
+    rows = [row(["xyzxyzxyz"])]
+    examples = TASK.encode(rows, tokenizer=byte_level, max_tokens=8)
+    assert len(examples) == 2
+    (gathered,) = TASK.gather(rows, examples, [np.full((1, 5), 1.0), np.full((1, 5), 4.0)])
+    assert gathered.tolist() == [[2.5] * 5]
 
 
 def test_a_row_of_several_parts_is_gathered_in_order(tokenizer):
     rows = [row(["w1", "w2", "w3", "w4", "w5"]), row(["w6"])]
     examples = TASK.encode(rows, tokenizer=tokenizer, max_tokens=4)
     assert [example.row for example in examples] == [0, 0, 0, 1]
-    logits = [np.repeat(e.input_ids[:, None], 5, axis=1).astype(float) for e in examples]
+    logits = [np.repeat(e.input_ids[1:-1, None], 5, axis=1).astype(float) for e in examples]
     first, second = TASK.gather(rows, examples, logits)
     assert tokenizer.convert_ids_to_tokens(first[:, 0].astype(int)) == [
         "w1",
@@ -99,7 +110,8 @@ def test_a_row_of_several_parts_is_gathered_in_order(tokenizer):
 def test_a_word_the_tokenizer_leaves_nothing_of_is_outside(tokenizer):
     rows = [row(["w1", " ", "w2"])]
     examples = TASK.encode(rows, tokenizer=tokenizer, max_tokens=16)
-    (gathered,) = TASK.gather(rows, examples, [np.zeros((4, 5))])
+    (gathered,) = TASK.gather(rows, examples, [np.zeros((2, 5))])
+    assert gathered[0].tolist() == [0] * 5
     assert gathered[1].tolist() == [CERTAINLY_OUTSIDE, 0, 0, 0, 0]
     assert TASK.decode(gathered, temperature=1.0)["tags"][1] == "O"
 
@@ -142,13 +154,6 @@ def test_raw_text_is_split_as_the_labelled_sentences_were():
 
 def test_unspaced_scripts_are_split_by_character():
     assert TASK.row_of("東京tower的")["tokens"] == ["東", "京", "tower", "的"]
-
-
-def test_the_loss_leaves_out_what_is_ignored():
-    logits = torch.zeros(1, 3, 5)
-    logits[0, 2] = 100.0 * torch.arange(5)
-    loss = TASK.loss(logits, torch.tensor([[0, 4, IGNORED]]))
-    assert loss.item() == pytest.approx(np.log(5))
 
 
 def test_targets_are_the_numbers_of_outputs():

@@ -3,12 +3,10 @@ import pytest
 import torch
 
 from tests.tasks.small import tiny_checkpoint
-from vertiform.batches.examples import Example, collate
+from vertiform.batches.examples import IGNORED, NO_UNIT, Example, collate
 from vertiform.errors import ConfigError
 from vertiform.models.encoder import load_encoder
-from vertiform.tasks.network import TaskNetwork
-
-NONE = np.empty(0, dtype=np.int64)
+from vertiform.tasks.network import TaskNetwork, nats
 
 
 @pytest.fixture(scope="module")
@@ -21,19 +19,47 @@ def network(checkpoint, **changes):
     return TaskNetwork(load_encoder(checkpoint, dropout=0.1), **options)
 
 
-def batch_of(*lengths):
-    examples = [
-        Example(n, np.arange(5, 5 + length), np.arange(length) % 5, np.array(0), NONE, NONE)
-        for n, length in enumerate(lengths)
-    ]
+def batch_of(*lengths, words=False):
+    """Texts of so many tokens; with `words`, each two tokens are a word of them."""
+    examples = []
+    for n, length in enumerate(lengths):
+        unit_of = np.arange(length) // 2 if words else np.zeros(length, dtype=np.int64)
+        units = np.unique(unit_of)
+        ids = np.arange(5, 5 + length)
+        examples.append(Example(n, ids, ids % 5, unit_of, np.zeros_like(units), units))
     return collate(examples, range(len(lengths)), pad_id=0)
 
 
+def test_logits_are_of_texts_or_of_words(checkpoint):
+    assert network(checkpoint)(batch_of(4, 9)).shape == (2, 1, 3)
+    assert network(checkpoint)(batch_of(4, 9, words=True)).shape == (2, 5, 3)
+
+
 @pytest.mark.parametrize(
-    ("pooling", "shape"), [("mean", (2, 3)), ("first", (2, 3)), ("none", (2, 9, 3))]
+    ("pooling", "pooled"), [("mean", [[0, 1], [2, 3], [4]]), ("first", [[0], [2], [4]])]
 )
-def test_logits_are_of_texts_or_of_tokens(checkpoint, pooling, shape):
-    assert network(checkpoint, pooling=pooling)(batch_of(4, 9)).shape == shape
+def test_a_word_is_the_mean_or_the_first_of_its_tokens(checkpoint, pooling, pooled):
+    ready = network(checkpoint, pooling=pooling).eval()
+    batch = batch_of(5, words=True)
+    hidden = ready.encoder(input_ids=batch.input_ids).last_hidden_state[0]
+    expected = torch.stack([ready.head(hidden[tokens].mean(dim=0)) for tokens in pooled])
+    torch.testing.assert_close(ready(batch)[0], expected, rtol=0, atol=1e-6)
+
+
+def test_special_tokens_are_in_no_word(checkpoint):
+    ready = network(checkpoint).eval()
+    batch = batch_of(4)
+    batch.unit_of[0, [0, -1]] = NO_UNIT
+    hidden = ready.encoder(input_ids=batch.input_ids).last_hidden_state[0]
+    expected = ready.head(hidden[1:-1].mean(dim=0))
+    torch.testing.assert_close(ready(batch)[0, 0], expected, rtol=0, atol=1e-6)
+
+
+def test_the_loss_is_the_mean_nats_of_what_is_labelled():
+    logits = torch.zeros(1, 3, 5)
+    logits[0, 2] = 100.0 * torch.arange(5)
+    loss = nats(logits, torch.tensor([[0, 4, IGNORED]]))
+    assert loss.item() == pytest.approx(np.log(5))
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])
@@ -75,14 +101,12 @@ def test_an_unknown_pooling_is_answered_with_the_nearest(checkpoint):
 
 
 def test_capitals_change_nothing_until_they_are_learned(checkpoint):
-    ready = network(checkpoint, pooling="none").eval()
-    batch = batch_of(6)
-    at_first = ready(batch)
-    plain = ready.head(ready.encoder(input_ids=batch.input_ids).last_hidden_state)
-    torch.testing.assert_close(at_first, plain, rtol=0, atol=1e-6)  # another order of sums
+    ready = network(checkpoint, sees_case=True).eval()
+    torch.manual_seed(0)
+    blind = network(checkpoint).eval()
+    blind.head.load_state_dict(ready.head.state_dict())
+    batch = batch_of(6, words=True)
+    # Another path through the embeddings, with another order of sums.
+    torch.testing.assert_close(ready(batch), blind(batch), rtol=0, atol=1e-6)
     torch.nn.init.normal_(ready.cases.weight)
-    assert not torch.allclose(ready(batch), at_first, atol=1e-2)
-
-
-def test_a_text_is_read_without_its_capitals(checkpoint):
-    assert network(checkpoint, pooling="mean").cases is None
+    assert not torch.allclose(ready(batch), blind(batch), atol=1e-2)

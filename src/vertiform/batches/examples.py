@@ -13,26 +13,28 @@ from vertiform.batches.randomness import Purpose, generator
 from vertiform.errors import ConfigError
 
 IGNORED = -100  # the target that cross_entropy leaves out
+NO_UNIT = -1  # of a token that no labelled text or word holds
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """What a network reads of one row; a row longer than the network reads becomes several.
 
+    A unit is what gets a label: the whole text, or a word of it.
     row:       place of the row among the rows that were encoded.
     input_ids: (T,) int64, special tokens included.
     cases:     (T,) int64: how the word of each token is written in capitals (tasks.case).
-    target:    () or (T,) int64: an output's number, or IGNORED.
-    positions: (W,) int64, where each word of this example begins; empty if the task has no words.
-    words:     (W,) int64, the places of these words in the row.
+    unit_of:   (T,) int64: the unit that each token belongs to, 0 to U - 1, or NO_UNIT.
+    targets:   (U,) int64: each unit's right output, or IGNORED.
+    units:     (U,) int64: the places of these units in the row.
     """
 
     row: int
     input_ids: np.ndarray
     cases: np.ndarray
-    target: np.ndarray
-    positions: np.ndarray
-    words: np.ndarray
+    unit_of: np.ndarray
+    targets: np.ndarray
+    units: np.ndarray
 
 
 class ExampleBatch(NamedTuple):
@@ -40,7 +42,8 @@ class ExampleBatch(NamedTuple):
 
     input_ids, attention_mask: (B, T) int64; the mask is 0 where an example is padded.
     cases:      (B, T) int64, 0 where an example is padded.
-    targets:    (B,) or (B, T) int64, IGNORED where an example is padded.
+    unit_of:    (B, T) int64, NO_UNIT where an example is padded.
+    targets:    (B, U) int64, IGNORED where an example has fewer units.
     numbers:    the place of each example among all.
     num_tokens: without padding.
     """
@@ -48,6 +51,7 @@ class ExampleBatch(NamedTuple):
     input_ids: Tensor
     attention_mask: Tensor
     cases: Tensor
+    unit_of: Tensor
     targets: Tensor
     numbers: tuple[int, ...]
     num_tokens: int
@@ -58,6 +62,7 @@ class ExampleBatch(NamedTuple):
             input_ids=self.input_ids.to(device),
             attention_mask=self.attention_mask.to(device),
             cases=self.cases.to(device),
+            unit_of=self.unit_of.to(device),
             targets=self.targets.to(device),
         )
 
@@ -137,27 +142,25 @@ def collate(examples: Sequence[Example], numbers: Iterable[int], *, pad_id: int)
     """Pad the examples of these numbers to the longest of them."""
     numbers = [int(number) for number in numbers]
     chosen = [examples[number] for number in numbers]
-    shape = len(chosen), max(len(example.input_ids) for example in chosen)  # (B, T)
-    input_ids = np.full(shape, pad_id, dtype=np.int64)
-    attention_mask, cases = np.zeros((2, *shape), dtype=np.int64)
-    targets = np.full(shape[: 1 + chosen[0].target.ndim], IGNORED, dtype=np.int64)
-    for b, example in enumerate(chosen):
-        length = len(example.input_ids)
-        input_ids[b, :length] = example.input_ids
-        attention_mask[b, :length] = 1
-        cases[b, :length] = example.cases
-        if example.target.ndim:
-            targets[b, :length] = example.target
-        else:
-            targets[b] = example.target
+    lengths = [len(example.input_ids) for example in chosen]
+    attention_mask = _padded([np.ones(length, dtype=np.int64) for length in lengths], 0)
     return ExampleBatch(
-        input_ids=torch.from_numpy(input_ids),
-        attention_mask=torch.from_numpy(attention_mask),
-        cases=torch.from_numpy(cases),
-        targets=torch.from_numpy(targets),
+        input_ids=_padded([example.input_ids for example in chosen], pad_id),
+        attention_mask=attention_mask,
+        cases=_padded([example.cases for example in chosen], 0),
+        unit_of=_padded([example.unit_of for example in chosen], NO_UNIT),
+        targets=_padded([example.targets for example in chosen], IGNORED),
         numbers=tuple(numbers),
-        num_tokens=int(attention_mask.sum()),
+        num_tokens=sum(lengths),
     )
+
+
+def _padded(values: Sequence[np.ndarray], padding: int) -> Tensor:
+    """Stack arrays of different lengths: (B, longest) int64."""
+    stacked = np.full((len(values), max(map(len, values))), padding, dtype=np.int64)
+    for b, each in enumerate(values):
+        stacked[b, : len(each)] = each
+    return torch.from_numpy(stacked)
 
 
 def _lengths(examples: Sequence[Example]) -> np.ndarray:

@@ -77,7 +77,10 @@ def read_bundle(folder: Path) -> Bundle:
     facts = replace(BundleFacts(**given), labels=tuple(given["labels"]))
     head = load_file(folder / HEAD)
     network = TaskNetwork(
-        load_encoder(folder), num_outputs=len(head["head.bias"]), pooling=facts.pooling
+        load_encoder(folder),
+        num_outputs=len(head["head.bias"]),
+        pooling=facts.pooling,
+        sees_case="cases.weight" in head,
     )
     network.added.load_state_dict(head)
     return Bundle(network=network.eval(), tokenizer=load_tokenizer(folder), facts=facts)

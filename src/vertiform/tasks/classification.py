@@ -5,14 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch.nn.functional as F
-from torch import Tensor
 
 from vertiform.batches.examples import IGNORED, Example
 from vertiform.tasks.rows import Row
 from vertiform.tasks.task import Prediction
-
-_NONE = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,31 +39,30 @@ class Classification:
             return_attention_mask=False,
             return_token_type_ids=False,
         )["input_ids"]
-        return [
-            Example(
-                row=n,
-                input_ids=framed(ids[n], tokenizer.cls_token_id, tokenizer.sep_token_id),
-                cases=np.zeros(len(ids[n]) + 2, dtype=np.int64),
-                target=self.targets(row) if "label" in row else np.array(IGNORED),
-                positions=_NONE,
-                words=_NONE,
+        examples = []
+        for n, row in enumerate(rows):
+            input_ids = framed(ids[n], tokenizer.cls_token_id, tokenizer.sep_token_id)
+            examples.append(
+                Example(
+                    row=n,
+                    input_ids=input_ids,
+                    cases=np.zeros_like(input_ids),
+                    unit_of=np.zeros_like(input_ids),  # the text is one unit, CLS and SEP in it
+                    targets=self.targets(row) if "label" in row else np.array([IGNORED]),
+                    units=np.zeros(1, dtype=np.int64),
+                )
             )
-            for n, row in enumerate(rows)
-        ]
-
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """See Task. logits: (B, C); targets: (B,)."""
-        return F.cross_entropy(logits.float(), targets)
+        return examples
 
     def targets(self, row: Row) -> np.ndarray:
         """See Task."""
-        return np.array(self.labels.index(row["label"]), dtype=np.int64)
+        return np.array([self.labels.index(row["label"])], dtype=np.int64)
 
     def gather(
         self, rows: Sequence[Row], examples: Sequence[Example], logits: Sequence[np.ndarray]
     ) -> list[np.ndarray]:
         """See Task. A row is one example."""
-        return list(logits)
+        return [of_text[0] for of_text in logits]
 
     def decode(self, row_logits: np.ndarray, *, temperature: float) -> Prediction:
         """See Task. row_logits: (C,)."""

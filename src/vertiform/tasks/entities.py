@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch.nn.functional as F
-from torch import Tensor
 
-from vertiform.batches.examples import IGNORED, Example
+from vertiform.batches.examples import IGNORED, NO_UNIT, Example
 from vertiform.corpus.words import split_words
 from vertiform.evaluation.entity_scores import entities_of, entity_confidence
 from vertiform.tasks.bio import allowed_transitions, best_sequence, tags_of
@@ -22,7 +20,7 @@ CERTAINLY_OUTSIDE = 30.0  # logit of O for a word the tokenizer leaves nothing o
 
 @dataclass(frozen=True, kw_only=True)
 class Entities:
-    """See task.Task. A word's tag is read at its first token; the other tokens are ignored."""
+    """See task.Task. Tags are of words, whatever tokens they are read as."""
 
     labels: tuple[str, ...]
     kind = "entities"
@@ -58,27 +56,21 @@ class Entities:
         for n, row in enumerate(rows):
             ids = np.array(encoded["input_ids"][n], dtype=np.int64)
             word_of = _word_of_token(row["tokens"], encoded["offset_mapping"][n])
-            cases = np.array([case_of(word) for word in row["tokens"]], dtype=np.int64)[word_of]
-            begins = np.diff(word_of, prepend=-1) != 0  # (T,) bool
-            targets = np.full(len(ids), IGNORED, dtype=np.int64)
-            if "tags" in row:
-                targets[begins] = self.targets(row)[word_of[begins]]
+            cases_of = np.array([case_of(word) for word in row["tokens"]], dtype=np.int64)
+            targets = self.targets(row) if "tags" in row else np.full(len(cases_of), IGNORED)
             for part in _parts(word_of, room=max_tokens - 2):
+                units, unit_of = np.unique(word_of[part], return_inverse=True)
                 examples.append(
                     Example(
                         row=n,
                         input_ids=framed(ids[part], tokenizer.cls_token_id, tokenizer.sep_token_id),
-                        cases=framed(cases[part], 0, 0),
-                        target=framed(targets[part], IGNORED, IGNORED),
-                        positions=np.flatnonzero(begins[part]) + 1,  # after CLS
-                        words=word_of[part][begins[part]],
+                        cases=framed(cases_of[word_of[part]], 0, 0),
+                        unit_of=framed(unit_of, NO_UNIT, NO_UNIT),
+                        targets=targets[units],
+                        units=units,
                     )
                 )
         return examples
-
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """See Task. logits: (B, T, C); targets: (B, T)."""
-        return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
     def targets(self, row: Row) -> np.ndarray:
         """See Task."""
@@ -89,14 +81,15 @@ class Entities:
         self, rows: Sequence[Row], examples: Sequence[Example], logits: Sequence[np.ndarray]
     ) -> list[np.ndarray]:
         """See Task. A word without any token is certainly outside."""
-        gathered = []
-        for row in rows:
-            empty = np.zeros((len(row["tokens"]), len(self.outputs)))
-            empty[:, 0] = CERTAINLY_OUTSIDE
-            gathered.append(empty)
-        for example, of_tokens in zip(examples, logits, strict=True):
-            gathered[example.row][example.words] = of_tokens[example.positions]
-        return gathered
+        sums = [np.zeros((len(row["tokens"]), len(self.outputs))) for row in rows]
+        counts = [np.zeros(len(row["tokens"])) for row in rows]
+        for example, of_words in zip(examples, logits, strict=True):
+            sums[example.row][example.units] += of_words[: len(example.units)]
+            counts[example.row][example.units] += 1
+        for of_row, count in zip(sums, counts, strict=True):
+            of_row[count == 0, 0] = CERTAINLY_OUTSIDE
+            of_row /= np.maximum(count, 1)[:, None]  # a word longer than the network reads
+        return sums
 
     def decode(self, row_logits: np.ndarray, *, temperature: float) -> Prediction:
         """See Task. The most probable tags that form valid entities. row_logits: (words, C)."""

@@ -1,5 +1,6 @@
 """An encoder with one linear layer on top: the network of every task."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -8,16 +9,17 @@ from vertiform.batches.examples import ExampleBatch
 from vertiform.errors import ConfigError, did_you_mean
 from vertiform.tasks.case import NUM_CASES
 
-POOLINGS = ("mean", "first", "none")
+POOLINGS = ("mean", "first")
 HEAD_STD = 0.02  # of the new layer's weights, as in BERT (Devlin et al. 2019)
 
 
 class TaskNetwork(nn.Module):
     """Token ids to logits.
 
-    pooling: what the head sees of a text: the "mean" of its tokens, or the "first", CLS; with
-             "none" it sees each token, and the encoder sees how each word is written in capitals
-             (tasks.case), by a vector that is added to the token's and is 0 at first.
+    pooling: what the head sees of a unit, a text or a word: the "mean" of its tokens, or the
+             "first" of them (of a text, CLS).
+    sees_case: whether the encoder sees how each word is written in capitals (tasks.case), by a
+             vector that is added to the token's and is 0 at first.
     frozen_layers: how many of the lowest layers stay as they are, counting the embeddings as the
              first: 0 trains all, 1 all but the embeddings. Frozen layers have no dropout.
     """
@@ -30,6 +32,7 @@ class TaskNetwork(nn.Module):
         pooling: str,
         dropout: float = 0.0,
         frozen_layers: int = 0,
+        sees_case: bool = False,
     ) -> None:
         super().__init__()
         if pooling not in POOLINGS:
@@ -42,7 +45,7 @@ class TaskNetwork(nn.Module):
         nn.init.normal_(self.head.weight, std=HEAD_STD)
         nn.init.zeros_(self.head.bias)
         self.cases = None
-        if pooling == "none":
+        if sees_case:
             self.cases = nn.Embedding(NUM_CASES, encoder.config.hidden_size)
             nn.init.zeros_(self.cases.weight)
         self.pooling = pooling
@@ -52,20 +55,24 @@ class TaskNetwork(nn.Module):
             part.requires_grad_(False)
 
     def forward(self, batch: ExampleBatch) -> Tensor:
-        """Return logits: (B, C), or (B, T, C) without pooling."""
+        """Return the logits of each unit, (B, U, C)."""
         if self.cases is None:
             read = {"input_ids": batch.input_ids}
         else:
             tokens = self.encoder.get_input_embeddings()(batch.input_ids)  # (B, T, D)
             read = {"inputs_embeds": tokens + self.cases(batch.cases)}
         hidden = self.encoder(**read, attention_mask=batch.attention_mask).last_hidden_state
-        # hidden: (B, T, D)
-        if self.pooling == "mean":
-            mask = batch.attention_mask[..., None].to(hidden.dtype)  # (B, T, 1)
-            hidden = (hidden * mask).sum(dim=1) / mask.sum(dim=1)  # (B, D)
-        elif self.pooling == "first":
-            hidden = hidden[:, 0]  # (B, D)
-        return self.head(F.dropout(hidden, self._dropout, training=self.training))
+        pooled = self._shares(batch).to(hidden.dtype) @ hidden  # (B, U, T) @ (B, T, D) = (B, U, D)
+        return self.head(F.dropout(pooled, self._dropout, training=self.training))
+
+    def _shares(self, batch: ExampleBatch) -> Tensor:
+        """How much of each unit is each token: (B, U, T) float32, each unit's sum 1."""
+        units = torch.arange(batch.targets.shape[1], device=batch.unit_of.device)
+        is_in = batch.unit_of[:, None, :] == units[:, None]  # (B, U, T) bool
+        if self.pooling == "first":
+            is_in = is_in & (is_in.cumsum(dim=2) == 1)
+        shares = is_in.float()
+        return shares / shares.sum(dim=2, keepdim=True).clamp(min=1)  # a padded unit has none
 
     @property
     def added(self) -> nn.ModuleDict:
@@ -79,6 +86,14 @@ class TaskNetwork(nn.Module):
         for part in self._frozen:
             part.eval()
         return self
+
+
+def nats(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean nats of the right output over all labelled units, a scalar.
+
+    logits: (B, U, C). targets: (B, U).
+    """
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
 
 
 def _lowest(encoder: PreTrainedModel, count: int) -> tuple[nn.Module, ...]:

@@ -45,9 +45,8 @@ def row_logits(
 
 
 def example_logits(batch: ExampleBatch, logits: Tensor) -> list[tuple[int, np.ndarray]]:
-    """Return the number and the logits of each example of a batch: (C,), or (its tokens, C)."""
-    values = logits.float().cpu().numpy()  # (B, C) or (B, T, C)
-    if values.ndim == 2:
-        return list(zip(batch.numbers, values, strict=True))
-    lengths = batch.attention_mask.sum(dim=1).tolist()
-    return [(n, values[b, : lengths[b]]) for b, n in enumerate(batch.numbers)]
+    """Return the number of each example of a batch and the logits of its units, (U, C).
+
+    An example with fewer units than another of the batch has some at its end that mean nothing.
+    """
+    return list(zip(batch.numbers, logits.float().cpu().numpy(), strict=True))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from torch import Tensor
 
 from vertiform.batches.examples import Example
 from vertiform.errors import ConfigError
@@ -18,7 +17,8 @@ Prediction = Mapping[str, Any]  # see evaluation.predictions
 class Task(Protocol):
     """One file each: classification.py, entities.py. Knows labels, never a network or a file.
 
-    Logits of a row are (C,) or, where each word is labelled, (words, C): C is len(outputs).
+    Logits of a row are (C,) or, where each word is labelled, (words, C): C is len(outputs). What
+    is labelled, the text or a word, is a unit (batches.examples).
     """
 
     @property
@@ -52,21 +52,14 @@ class Task(Protocol):
         """
         ...
 
-    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean nats per labelled row or word, a scalar.
-
-        logits: (B, C) or (B, T, C). targets: (B,) or (B, T).
-        """
-        ...
-
     def targets(self, row: Row) -> np.ndarray:
-        """Return the numbers of a row's right outputs: () or (words,) int64."""
+        """Return the numbers of a row's right outputs: (1,) or (words,) int64."""
         ...
 
     def gather(
         self, rows: Sequence[Row], examples: Sequence[Example], logits: Sequence[np.ndarray]
     ) -> list[np.ndarray]:
-        """Return each row's logits from those of its examples, (C,) or (T, C) each."""
+        """Return each row's logits from those of its examples, (U, C) each."""
         ...
 
     def decode(self, row_logits: np.ndarray, *, temperature: float) -> Prediction:

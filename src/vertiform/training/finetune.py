@@ -102,7 +102,8 @@ def finetune(
         network = TaskNetwork(
             encoder,
             num_outputs=len(task.outputs),
-            pooling="none" if task.labels_each_word else start.pooling,
+            pooling=start.pooling,
+            sees_case=task.labels_each_word,
             dropout=start.dropout,
             frozen_layers=start.frozen_layers,
         )

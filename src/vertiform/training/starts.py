@@ -24,7 +24,7 @@ class Start:
     weights: "new", of the size and with the tokenizer of the encoder pretrained here;
              "domain", that encoder; or a checkpoint: a folder, package:<package>/<folder>, or the
              name of one on the Hugging Face hub.
-    pooling: what the head sees of a text: "mean" or "first" (tasks.network).
+    pooling: what the head sees of a text or a word: "mean" or "first" (tasks.network).
     frozen_layers: lowest layers that stay as they are, the embeddings counted as the first.
     dropout: fraction; of the layers that are trained, and before the head.
     lr:      the schedule's highest learning rate, in place of the optimiser's.

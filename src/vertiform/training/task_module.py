@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vertiform.batches.examples import IGNORED, Example, ExampleBatch
 from vertiform.evaluation import names
-from vertiform.tasks.network import TaskNetwork
+from vertiform.tasks.network import TaskNetwork, nats
 from vertiform.tasks.outputs import example_logits
 from vertiform.tasks.rows import Row
 from vertiform.tasks.task import Task, scores_of
@@ -69,7 +69,7 @@ class TaskModule(LightningModule):
 
     def training_step(self, batch: ExampleBatch, batch_index: int) -> Tensor:
         """Return the loss to descend."""
-        loss = self._task.loss(self.network(batch), batch.targets)
+        loss = nats(self.network(batch), batch.targets)
         self.log(names.TRAIN_LOSS_NATS, loss, batch_size=1)
         return loss
 
@@ -80,7 +80,7 @@ class TaskModule(LightningModule):
         labelled = int((batch.targets != IGNORED).sum())
         self.log(
             names.VAL_LOSS_NATS,
-            self._task.loss(logits, batch.targets),
+            nats(logits, batch.targets),
             batch_size=labelled,
         )
 
