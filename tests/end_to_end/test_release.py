@@ -1,14 +1,18 @@
 """The whole way on a tiny corpus: real DVC, real training, real MLflow, gates that say no."""
 
 import json
+import socket
 import sqlite3
+import time
+import urllib.error
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.end_to_end.workspace import make_workspace, run
+from tests.end_to_end.workspace import make_workspace, run, start
 
 pytestmark = pytest.mark.slow
 
@@ -30,6 +34,19 @@ def edit(path: Path, before: str, after: str) -> None:
 
 def stages_run(output: str) -> list[str]:
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def answer_of(address: str, *, within_seconds: float) -> bytes:
+    """What a server says, once it is up."""
+    end = time.monotonic() + within_seconds
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                return answer.read()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
 
 
 def aliases(folder: Path) -> dict[str, dict[str, int]]:
@@ -85,6 +102,64 @@ def test_predict_asks_the_model_at_staging(released):
         released, "vertiform", "predict", "tiny-names", "--json", "Ada holds the rope", check=True
     )
     assert json.loads(answer.stdout)["text"] == "Ada holds the rope"
+
+
+def test_the_report_tells_starts_scores_and_where_the_model_stands(released):
+    shown = run(released, "vertiform", "report", check=True).stdout
+    for name in ("baseline", "scratch", "domain"):
+        assert f" {name} " in shown
+    assert "staging, version 1" in shown
+    assert "not promoted" in shown
+    assert "make ui" in shown
+
+
+def test_a_model_promoted_by_hand_is_held_against_who_stands_there_and_rolled_back(released):
+    """Version 2 is the same model again: not worse than version 1, so it may follow it."""
+    run(
+        released,
+        "vertiform",
+        "register",
+        "domain=tiny",
+        "task=entities",
+        "task.name=names",
+        check=True,
+    )
+    receipt = released / "reports/tiny/register/names.json"
+    kept = receipt.read_text()
+    receipt.write_text(kept.replace('"version": 1', '"version": 2'))
+    loose = ("gates.floors.entity_f1=0.0", "~gates.better_than_baseline")
+    moved = run(released, "vertiform", "promote", "tiny-names", *loose, check=True).stdout
+    receipt.write_text(kept)
+    assert "not worse than version 1" in moved
+    assert aliases(released)["tiny-names"] == {"candidate": 2, "staging": 2, "previous-staging": 1}
+
+    reason = ("--reason", "it was slower")
+    run(released, "vertiform", "rollback", "tiny-names@staging", *reason, check=True)
+    assert aliases(released)["tiny-names"]["staging"] == 1
+    history = run(released, "vertiform", "history", "tiny-names", check=True).stdout
+    assert [word for word in history.split() if word in ("moved", "rolled")] == [
+        *("moved", "moved", "rolled"),
+    ]
+    assert "it was slower" in history
+
+
+def test_the_pages_of_mlflow_show_the_experiments(released):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = start(released, "vertiform", "ui", "--port", str(port))
+    try:
+        found = json.loads(
+            answer_of(
+                f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=10",
+                within_seconds=90,
+            )
+        )
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+    names = {experiment["name"] for experiment in found["experiments"]}
+    assert {"tiny-pretrain", "tiny-topic", "tiny-names"} <= names
 
 
 def test_an_alias_nobody_stands_at_is_two_lines_and_exit_code_2(released):

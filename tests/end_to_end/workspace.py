@@ -141,13 +141,27 @@ def write_lines(path: Path, rows: list[dict]) -> None:
 
 def run(folder: Path, *command: str, check: bool = False) -> subprocess.CompletedProcess[str]:
     """Run a command in the workspace, its own sources first, one thread, and no network."""
-    environment = os.environ | {
+    done = subprocess.run(
+        command, cwd=folder, env=environment(folder), capture_output=True, text=True
+    )
+    if check and done.returncode != 0:
+        raise AssertionError(
+            f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        )
+    return done
+
+
+def start(folder: Path, *command: str) -> subprocess.Popen[bytes]:
+    """Start a server in the workspace; the caller ends it."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, cwd=folder, env=environment(folder), **quiet)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What a command of the workspace sees."""
+    return os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(folder / "src"),
         "OMP_NUM_THREADS": "1",
         "DVC_NO_ANALYTICS": "1",
     }
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    if check and done.returncode != 0:
-        raise AssertionError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
-    return done

@@ -77,19 +77,20 @@ def run_evaluate(
     records = plot_records(data.kind, rows, predictions, labels=data.labels)
     with folder_written_whole(out) as aside:
         _write_json(aside / layout.EVALUATION, report.to_json())
-        _write_predictions(aside / PREDICTIONS, rows, predictions)
         for name, table in records.items():
             (aside / f"{name}.csv").write_text(_as_csv(table), encoding="utf-8", newline="")
         for name, picture in pictures(
             records, labels=data.labels, title=f"{data.name}, test split"
         ).items():
             (aside / f"{name}.png").write_bytes(picture)
-    _add_to_runs(store, report, receipt, out)
+    _add_to_runs(store, report, receipt, out, said=_as_lines(rows, predictions))
     print(f"evaluate@{data.name}: from {receipt.facts['best_start']}, {len(rows):,} test rows\n")
     print(score_table(report))
 
 
-def _add_to_runs(store: Any, report: "EvaluationReport", receipt: Any, out: Path) -> None:
+def _add_to_runs(
+    store: Any, report: "EvaluationReport", receipt: Any, out: Path, *, said: str
+) -> None:
     """Test scores stand beside the validation scores of the run that trained, in MLflow too."""
     from vertiform.tracking.runs import reopened_run
 
@@ -97,6 +98,7 @@ def _add_to_runs(store: Any, report: "EvaluationReport", receipt: Any, out: Path
         for name, score in report.scores.items():
             run.log_metrics({name: score.value})
         run.log_file(out, folder="evaluation")
+        run.log_text(said, f"evaluation/{PREDICTIONS}")
         run.log_table("evaluation/mistakes", list(report.mistakes))
     with reopened_run(store, receipt.facts["starts"]["baseline"]["run_id"]) as run:
         run.log_metrics({name: score.value for name, score in report.baseline.items()})
@@ -106,10 +108,13 @@ def _write_json(path: Path, values: Any) -> None:
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _write_predictions(path: Path, rows: Any, predictions: Any) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        for row, prediction in zip(rows, predictions, strict=True):
-            file.write(json.dumps({"id": row["id"], **prediction}, ensure_ascii=False) + "\n")
+def _as_lines(rows: Any, predictions: Any) -> str:
+    """What was said to each row, by its id, as JSON Lines."""
+    said = zip(rows, predictions, strict=True)
+    return "".join(
+        json.dumps({"id": row["id"], **prediction}, ensure_ascii=False) + "\n"
+        for row, prediction in said
+    )
 
 
 def _as_csv(records: list[dict[str, Any]]) -> str:

@@ -114,7 +114,7 @@ def _promote(options: argparse.Namespace) -> int:
 
 def _domain_and_task(model: str) -> tuple[str, str]:
     """Split the name of a registered model; a domain's own name may hold hyphens."""
-    domains = read_params(Path("params.yaml"))["domains"]
+    domains = [str(domain) for domain in read_params(Path("params.yaml"))["domains"]]
     for domain in sorted(domains, key=len, reverse=True):
         if model.startswith(f"{domain}-"):
             return domain, model.removeprefix(f"{domain}-")

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     header = ["task", "start", "validation", "test (95% interval)", "seconds", "stands at"]
     print(f"\nDomain `{domain}`\n\n{table(header, rows)}\n")
     for task in tasks:
-        print(_verdict_line(domain, task))
+        print(_gain_line(domain, task))
     print(f"\nNext:\n{_next_commands(domain, tasks[0])}")
     return EXIT_DONE
 
@@ -40,7 +40,6 @@ def _rows(domain: str, task: str) -> Iterator[list[str]]:
     finetuned = _receipt("finetune", "receipt", domain, task)["facts"]
     evaluated = EvaluationReport.from_json(_receipt("evaluate", "out", domain, task))
     tested = {finetuned["best_start"]: evaluated.scores, "baseline": evaluated.baseline}
-    promoted = _receipt("promote", "receipt", domain, task)
     monitor = finetuned["monitor"]
     for name, start in finetuned["starts"].items():
         score = tested.get(name, {}).get(evaluated.main_score)
@@ -50,23 +49,29 @@ def _rows(domain: str, task: str) -> Iterator[list[str]]:
             f"{start[monitor]:.3f}",
             with_interval(score.value, score.low, score.high) if score else "-",
             f"{start['seconds']:.0f}",
-            f"{promoted['alias']}, version {promoted['version']}"
-            if name == finetuned["best_start"]
-            else "-",
+            _standing(domain, task) if name == finetuned["best_start"] else "-",
         ]
 
 
-def _verdict_line(domain: str, task: str) -> str:
+def _gain_line(domain: str, task: str) -> str:
     from vertiform.evaluation.report import EvaluationReport
     from vertiform.evaluation.tables import signed_with_interval
 
     evaluated = EvaluationReport.from_json(_receipt("evaluate", "out", domain, task))
     gain = evaluated.difference[evaluated.main_score]
-    gates = _receipt("promote", "receipt", domain, task)["verdict"]["rows"]
     return (
         f"{task}: {signed_with_interval(gain.value, gain.low, gain.high)} over its baseline on "
-        f"{evaluated.num_rows:,} test rows; {len(gates)} gates passed."
+        f"{evaluated.num_rows:,} test rows."
     )
+
+
+def _standing(domain: str, task: str) -> str:
+    """Where the release left the model. A refusal leaves no receipt; `history` says why."""
+    path = layout.option("promote", "receipt", domain=domain, task=task)
+    if not path.exists():
+        return "not promoted"
+    promoted = read_json(path)
+    return f"{promoted['alias']}, version {promoted['version']}"
 
 
 def _next_commands(domain: str, task: str) -> str:
