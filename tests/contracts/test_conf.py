@@ -116,6 +116,17 @@ def test_a_config_may_name_nothing_outside_our_modules():
         instantiate({"_target_": "os.system", "command": "true"})
 
 
+def test_what_a_class_of_ours_finds_wrong_is_said_in_its_own_words():
+    budget = compose("pretrain", ["domain=software", "budget.total_tokens=4096"])["budget"]
+    with pytest.raises(ConfigError, match=r"^The budget needs either(.|\n)*Fix: give one"):
+        instantiate(budget)
+
+
+def test_a_key_that_a_class_does_not_take_is_named():
+    with pytest.raises(ConfigError, match=r"does not fit(.|\n)*total_hours"):
+        instantiate({"_target_": "vertiform.training.budget.Budget", "total_hours": 1})
+
+
 def test_conf_is_looked_for_at_the_root(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"root of the project"):

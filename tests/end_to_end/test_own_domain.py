@@ -27,7 +27,7 @@ ENTRY, RELEASE = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[:2]
 SHORTER = (
     (
         r"pretrain: \[(.*?)\]",
-        "pretrain: [budget.total_tokens=40960, budget.validate_every_steps=10]",
+        r"pretrain: [\1, budget.total_tokens=40960, budget.validate_every_steps=10]",
     ),
     (
         r"finetune: \[(.*?)\]",

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from vertiform.errors import ConfigError, did_you_mean
+from vertiform.errors import ConfigError, VertiformError, did_you_mean
 
 CONF = Path("conf")
 ALLOWED_TARGETS = "vertiform."  # a config may name nothing outside our own modules
@@ -56,6 +56,7 @@ def write_yaml(values: dict[str, Any]) -> str:
 
 def instantiate(section: Any) -> Any:
     """Build what `_target_` keys in `section` name. Raises ConfigError outside our own modules."""
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate as hydra_instantiate
 
     for target in _targets(section):
@@ -64,7 +65,15 @@ def instantiate(section: Any) -> Any:
                 f"The configuration asks to build `{target}`, which is not part of Vertiform.",
                 fix=f"name a class or function below `{ALLOWED_TARGETS}` as _target_.",
             )
-    return hydra_instantiate(OmegaConf.create(section), _convert_="all")
+    try:
+        return hydra_instantiate(OmegaConf.create(section), _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, VertiformError):
+            raise error.__cause__ from None  # what our own class found wrong with its values
+        raise ConfigError(
+            f"The configuration does not fit: {' '.join(str(error).split())}",
+            fix="give every key that the class named asks for, and no other.",
+        ) from error
 
 
 def _targets(section: Any) -> Iterator[str]:

@@ -29,6 +29,7 @@ from vertiform.tracking.lineage import Lineage
 from vertiform.tracking.sink import ShippingSink
 from vertiform.tracking.store import Store, errors_named, without_credentials
 
+TARGET = "_target_"  # Hydra's; config.yaml keeps it
 SECONDS_TO_FINISH = 60.0  # that the end of a run waits for a store that does not answer
 
 logger = logging.getLogger(__name__)
@@ -164,6 +165,8 @@ def who() -> str:
 def _flatten_into(flat: dict[str, str], prefix: str, value: Any) -> None:
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():
+            if key == TARGET:
+                continue  # a class's name tells a person who compares runs nothing
             _flatten_into(flat, f"{prefix}.{key}" if prefix else str(key), inner)
     elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
         for number, item in enumerate(value):
