@@ -193,3 +193,11 @@ def test_points_lost_at_the_end_make_the_run_fail(store):
 
     with pytest.raises(TrackingError, match="1 metric points"):
         train()
+
+
+def test_a_table_whose_rows_differ_keeps_every_key(store):
+    with a_run(store) as run:
+        run.log_table("starts", [{"start": "scratch", "val/f1_macro": 0.5}, {"start": "baseline"}])
+    kept = json.loads(artifact(store, run.id, "starts.json"))
+    assert kept["columns"] == ["start", "val/f1_macro"]
+    assert kept["data"] == [["scratch", 0.5], ["baseline", None]]

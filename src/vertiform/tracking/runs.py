@@ -74,8 +74,9 @@ class Run:
             self.store.client.log_text(self.id, text, file)
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Keep rows of the same keys as a table that MLflow's page shows."""
-        columns = {key: [row[key] for row in rows] for key in (rows[0] if rows else ())}
+        """Keep rows as a table that MLflow's page shows; a key that a row lacks stays empty."""
+        keys = dict.fromkeys(key for row in rows for key in row)
+        columns = {key: [row.get(key) for row in rows] for key in keys}
         with errors_named(self.store.uri):
             self.store.client.log_table(self.id, columns, f"{name}.json")
 
