@@ -10,7 +10,16 @@ from vertiform.tracking.receipts import write_receipt
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m pipelines.register", description=__doc__)
-    for name in ("config", "tasks", "tokens", "model", "finetuned", "evaluated", "receipt"):
+    for name in (
+        "config",
+        "tasks",
+        "tokens",
+        "model",
+        "finetuned",
+        "evaluated",
+        "collected",
+        "receipt",
+    ):
         parser.add_argument(f"--{name}", required=True, type=Path)
     options = parser.parse_args()
     with exit_on_user_error():
@@ -21,5 +30,6 @@ if __name__ == "__main__":
             model=options.model,
             finetuned=options.finetuned,
             evaluated=options.evaluated,
+            collected=options.collected,
         )
         write_receipt(options.receipt, receipt)

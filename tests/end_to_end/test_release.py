@@ -143,6 +143,21 @@ def test_a_model_promoted_by_hand_is_held_against_who_stands_there_and_rolled_ba
     assert "it was slower" in history
 
 
+def test_production_asks_more_than_staging_and_a_no_is_exit_code_1(released):
+    before = aliases(released)["tiny-names"]
+    asked = run(released, "vertiform", "promote", "tiny-names", "--to", "production")
+    assert asked.returncode == 1
+    assert "`production` said no; it does not move." in asked.stdout
+    assert aliases(released)["tiny-names"] == before
+
+
+def test_a_server_that_is_not_named_is_asked_for(released, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    asked = run(released, "vertiform", "history", "tiny-names", "--tracking", "server")
+    assert asked.returncode == 2
+    assert "export MLFLOW_TRACKING_URI=" in asked.stderr
+
+
 def test_the_pages_of_mlflow_show_the_experiments(released):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from vertiform.cli import session
-from vertiform.cli.compose import compose
 from vertiform.errors import EXIT_DONE, CorpusError
 
 ALIAS = "staging"
@@ -16,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     """Add the options of `verb`."""
     parser.add_argument("model", help="MODEL@ALIAS or MODEL/NUMBER; MODEL alone means @staging")
     parser.add_argument("text", nargs="*", help="texts to ask about; none reads lines from stdin")
+    session.add_tracking_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
 
 
@@ -29,8 +29,7 @@ def run(options: argparse.Namespace) -> int:
     from vertiform.tracking.registry import resolve, verified_files
 
     reference = options.model if set("@/") & set(options.model) else f"{options.model}@{ALIAS}"
-    config = compose("promote", ["domain=any", "task.name=any"])
-    store = session.store_of(config, must_exist=True)
+    store = session.asked_store(options)
     with verified_files(store, resolve(store, reference)) as folder:
         answers = Predictor.load(Path(folder) / BUNDLE).predict(texts)
     for answer in answers:

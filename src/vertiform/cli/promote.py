@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     """Add the options of `verb`."""
+    session.add_tracking_option(parser)
     if verb == "promote":
         parser.add_argument(
             "model", help="the last registered version of it, such as software-area"
@@ -99,7 +100,12 @@ def _promote(options: argparse.Namespace) -> int:
         layout.option("register", "finetuned", domain=domain, task=task), made_by=f"finetune@{task}"
     )
     kind = read_json(finetuned)["facts"]["kind"]
-    given = [f"domain={domain}", f"task={kind}", f"task.name={task}"]
+    given = [
+        f"domain={domain}",
+        f"task={kind}",
+        f"task.name={task}",
+        f"tracking={options.tracking}",
+    ]
     config = compose(
         "promote", [*given, f"alias={options.alias}", f"gates={options.alias}", *options.overrides]
     )
@@ -128,7 +134,7 @@ def _rollback(options: argparse.Namespace) -> int:
     from vertiform.tracking.decisions import rollback
 
     model, _, alias = options.reference.removeprefix("models:/").partition("@")
-    decision = rollback(_local_store(), model, alias, reason=options.reason)
+    decision = rollback(session.asked_store(options), model, alias, reason=options.reason)
     print(
         f"{model}: version {decision.version} stands at `{alias}` again; "
         f"version {decision.before} is at `previous-{alias}`."
@@ -140,7 +146,7 @@ def _history(options: argparse.Namespace) -> int:
     from vertiform.evaluation.tables import text_table
     from vertiform.tracking.decisions import history
 
-    decisions = history(_local_store(), options.model)
+    decisions = history(session.asked_store(options), options.model)
     rows = [
         [
             decision.when,
@@ -160,11 +166,6 @@ def _history(options: argparse.Namespace) -> int:
 def _why(decision: "Decision") -> str:
     refusals = [row["gate"] for row in decision.verdict.get("rows", ()) if not row["passed"]]
     return f"refused by {', '.join(refusals)}" if refusals else decision.reason
-
-
-def _local_store() -> "Store":
-    """The store of conf/promote.yaml; these verbs know no domain, and need none."""
-    return session.store_of(compose("promote", ["domain=any", "task.name=any"]), must_exist=True)
 
 
 def _holder(

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         name: layout.existing(
             layout.option("register", name, domain=domain, task=task), made_by=f"evaluate@{task}"
         )
-        for name in ("tasks", "tokens", "model", "finetuned", "evaluated")
+        for name in ("tasks", "tokens", "model", "finetuned", "evaluated", "collected")
     }
     run_register(config, **places)
     return EXIT_DONE
@@ -45,6 +45,7 @@ def run_register(
     model: Path,
     finetuned: Path,
     evaluated: Path,
+    collected: Path,
 ) -> "Receipt":
     """Log the model to the run that trained it, register it, and read every byte back."""
     from vertiform.evaluation.card import model_card
@@ -67,6 +68,7 @@ def run_register(
             "name": name,
             "task": read_json(tasks / task / "task.json"),
             "evaluation": evaluation,
+            "sources": _sources(collected),
             **_card_facts(receipt, tokens=tokens, domain=config["domain"]),
         }
     )
@@ -117,6 +119,12 @@ def _example_texts(task: Path) -> list[str]:
 
     rows = read_task(task).splits["test"][:NUM_EXAMPLES]
     return [row["text"] if "text" in row else " ".join(row["tokens"]) for row in rows]
+
+
+def _sources(report: Path) -> list[dict[str, Any]]:
+    """Name, version, licence and size of every source, from the report of collect."""
+    shown = ("name", "version", "licence", "documents")
+    return [{key: source.get(key) for key in shown} for source in read_json(report)["sources"]]
 
 
 def _card_facts(receipt: "Receipt", *, tokens: Path, domain: str) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """What every door that opens a run needs: the store, its experiment, and the lineage."""
 
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from vertiform.cli.compose import compose
 
 if TYPE_CHECKING:
     from vertiform.tracking.lineage import Lineage
@@ -22,6 +25,19 @@ def lineage_of(config: Mapping[str, Any], *, data: Sequence[Path]) -> "Lineage":
 
     device = config.get("trainer", {}).get("accelerator", "cpu")
     return collect_lineage(Path.cwd(), data=data, device=device)
+
+
+def add_tracking_option(parser: argparse.ArgumentParser) -> None:
+    """Let a verb that takes no Hydra overrides name the store all the same."""
+    parser.add_argument(
+        "--tracking", default="local", help="a file of conf/tracking: local (default) or server"
+    )
+
+
+def asked_store(options: argparse.Namespace) -> "Store":
+    """Open the store that `--tracking` names. Raises TrackingError if there is none yet."""
+    given = ["domain=any", "task.name=any", f"tracking={options.tracking}"]
+    return store_of(compose("promote", given), must_exist=True)
 
 
 def experiment_of(config: Mapping[str, Any], what: str) -> str:
