@@ -6,6 +6,7 @@ import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from vertiform.batches.vocabulary import Vocabulary, vocabulary_of
 from vertiform.corpus.manifest import (
     Contamination,
     Manifest,
@@ -18,6 +19,8 @@ from vertiform.files import sha256_of
 
 SPECIAL = SpecialIds(pad=0, unk=1, cls=2, sep=3, mask=4)
 NUM_SPECIAL = 5
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+ROLES = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
 
 
 def documents_of_tokens(
@@ -86,12 +89,20 @@ def _write_split(folder: Path, name: str, documents: list[np.ndarray]) -> SplitF
     )
 
 
+def tiny_vocabulary(*, size: int) -> Vocabulary:
+    """The vocabulary of tiny_tokens: every ordinary token a word."""
+    return vocabulary_of(_tokenizer(size), size=size, special_ids=SPECIAL)
+
+
 def _write_tokenizer(folder: Path, *, vocab_size: int) -> None:
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words += [f"w{n}" for n in range(vocab_size - NUM_SPECIAL)]
+    special = dict(zip(ROLES, SPECIAL_TOKENS, strict=True))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=_tokenizer(vocab_size), **special)
+    tokenizer.save_pretrained(folder)
+
+
+def _tokenizer(size: int) -> Tokenizer:
+    words = [*SPECIAL_TOKENS, *(f"w{n}" for n in range(size - NUM_SPECIAL))]
     vocabulary = {word: place for place, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    roles = ("pad", "unk", "cls", "sep", "mask")
-    special = {f"{role}_token": word for role, word in zip(roles, words, strict=False)}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    return tokenizer

@@ -89,24 +89,54 @@ def test_a_stream_travels_to_a_loader_process_without_what_it_has_read(tmp_path)
     assert np.array_equal(pickle.loads(sent).read(0, 100), expected)
 
 
-def test_a_batch_is_full_and_a_function_of_its_number(tmp_path):
-    manifest = tiny_tokens(tmp_path)
-    stream = open_stream(tmp_path, manifest, split="train", window_tokens=16, seed=0)
-    batches = PackedBatches(
-        stream=stream,
-        params=PARAMS,
-        prepare=lambda windows, generator: (windows, generator.random()),
-        seed=0,
-        purpose=Purpose.CORRUPTION,
+def batches_of(folder: Path, **changes) -> PackedBatches:
+    """Batches that hold what `prepare` was given: ids, uniform draws, progress."""
+    manifest = tiny_tokens(folder)
+    return PackedBatches(
+        **{
+            "stream": open_stream(folder, manifest, split="train", window_tokens=16, seed=0),
+            "params": PARAMS,
+            "prepare": lambda windows, draws, progress: (windows.ids, draws.uniform(2), progress),
+            "seed": 0,
+            "purpose": Purpose.CORRUPTION,
+            **changes,
+        }
     )
-    windows, draw = batches[3]
-    assert windows.shape == (4, 16)
-    assert (windows != SPECIAL.pad).all()
-    again, draw_again = batches[3]
-    assert np.array_equal(windows, again)
-    assert draw == draw_again != batches[4][1]
+
+
+def test_a_batch_is_full_and_a_function_of_its_number(tmp_path):
+    batches = batches_of(tmp_path)
+    ids, draw, _ = batches[3]
+    assert ids.shape == (4, 16)
+    assert (ids != SPECIAL.pad).all()
+    ids_again, draw_again, _ = batches[3]
+    assert np.array_equal(ids, ids_again)
+    assert np.array_equal(draw, draw_again)
+    assert not np.array_equal(draw, batches[4][1])
     # Batch n starts where batch n - 1 ended.
-    assert np.array_equal(windows.ravel(), stream.read(3 * PARAMS.tokens_per_batch, 64))
+    assert np.array_equal(ids.ravel(), batches.stream.read(3 * PARAMS.tokens_per_batch, 64))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_the_parts_of_a_step_are_together_the_same_step(tmp_path, parts):
+    ids, draw, progress = batches_of(tmp_path, total_steps=9)[5]
+    batches = batches_of(tmp_path, parts=parts, total_steps=9)
+    found = [batches[5 * parts + part] for part in range(parts)]
+    assert np.array_equal(np.concatenate([part[0] for part in found]), ids)
+    assert np.array_equal(np.concatenate([part[1] for part in found], axis=1), draw)
+    assert {part[2] for part in found} == {progress}
+
+
+def test_progress_runs_from_0_to_1_and_is_1_in_validation(tmp_path):
+    batches = batches_of(tmp_path, total_steps=5)
+    assert [batches[step][2] for step in range(6)] == [0, 0.25, 0.5, 0.75, 1, 1]
+    assert batches_of(tmp_path, total_steps=1)[0][2] == 0
+    assert batches_of(tmp_path)[0][2] == 1
+
+
+def test_windows_that_do_not_divide_into_parts_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"is 4, which does not divide into 3(.|\n)*to 6"):
+        batches_of(tmp_path, parts=3)
 
 
 def test_wide_ids_are_read_too(tmp_path):

@@ -6,8 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tests.builders import NUM_SPECIAL, SPECIAL
+from tests.builders import NUM_SPECIAL, SPECIAL, tiny_vocabulary
 from tests.training.tiny import MLM, MODEL
+from vertiform.batches.randomness import Purpose
+from vertiform.batches.windows import Draws, Windows
 from vertiform.errors import ConfigError, TrainingError
 from vertiform.models.encoder import build_masked_lm
 from vertiform.training.objectives.mlm import MaskedBatch
@@ -23,8 +25,10 @@ def windows_of(*, batch: int, seq: int, seed: int = 0) -> np.ndarray:
 
 
 def corrupt(windows: np.ndarray, *, objective=MLM, seed: int = 0) -> MaskedBatch:
-    prepare = objective.preparer(vocab_size=VOCAB_SIZE, special_ids=SPECIAL)
-    return prepare(windows, np.random.default_rng(seed))
+    number, tokens = windows.shape
+    draws = Draws(seed=seed, purpose=Purpose.CORRUPTION, first=0, windows=number, tokens=tokens)
+    prepare = objective.preparer(tiny_vocabulary(size=VOCAB_SIZE))
+    return prepare(Windows(ids=windows), draws, 1.0)
 
 
 def within_binomial(count: int, *, of: int, fraction: float) -> bool:

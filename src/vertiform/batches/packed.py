@@ -6,7 +6,6 @@ w * T to (w + 1) * T of that endless stream, so each token comes once an epoch, 
 be read without those before it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +14,9 @@ from typing import Any
 import numpy as np
 
 from vertiform.batches.randomness import Purpose, generator
+from vertiform.batches.windows import Draws, Prepare, Windows, WindowStream
 from vertiform.corpus.manifest import Manifest
 from vertiform.errors import ConfigError, CorpusError
-
-Prepare = Callable[[np.ndarray, np.random.Generator], Any]
-"""Makes a batch of windows (B, T) int64; an objective gives it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +80,11 @@ class PackedStream:
         """Tokens in one pass, special tokens counted."""
         starts, ends = self._pieces
         return int((ends - starts).sum() + 2 * len(starts))
+
+    def windows(self, first: int, count: int, *, window_tokens: int) -> Windows:
+        """Return windows `first` to `first + count` of the stream."""
+        read = self.read(first * window_tokens, count * window_tokens)
+        return Windows(ids=read.reshape(count, window_tokens))
 
     def read(self, first: int, count: int) -> np.ndarray:
         """Return the stream's tokens `first` to `first + count`, (count,) int64."""
@@ -164,15 +166,45 @@ def open_stream(
 
 @dataclass(frozen=True, kw_only=True)
 class PackedBatches:
-    """Batch n is windows n * B to (n + 1) * B of a stream; n also counts its randomness."""
+    """Batch n is windows n * B / parts to (n + 1) * B / parts of a stream.
 
-    stream: PackedStream
+    parts: batches that make up one step of the optimiser: steps of accumulation, times processes.
+           Randomness is counted by window, so the B windows of a step and what is drawn for them
+           are the same whatever this is.
+    total_steps: of the run, for what is scheduled over it; None, in validation, is its end.
+
+    Raises ConfigError if the windows of a step do not divide into the parts.
+    """
+
+    stream: WindowStream
     params: PackedParams
     prepare: Prepare
     seed: int
     purpose: Purpose
+    parts: int = 1
+    total_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        windows = self.params.windows_per_batch
+        if windows % self.parts:
+            raise ConfigError(
+                f"batches.windows_per_batch is {windows}, which does not divide into "
+                f"{self.parts} parts, one for each process and step of accumulation.",
+                fix=f"set batches.windows_per_batch to {-(-windows // self.parts) * self.parts}, "
+                "or change trainer.accumulation or the number of devices.",
+            )
 
     def __getitem__(self, number: int) -> Any:
-        size = self.params.tokens_per_batch
-        windows = self.stream.read(number * size, size).reshape(-1, self.params.window_tokens)
-        return self.prepare(windows, generator(self.seed, self.purpose, number))
+        count = self.params.windows_per_batch // self.parts
+        first, tokens = number * count, self.params.window_tokens
+        draws = Draws(
+            seed=self.seed, purpose=self.purpose, first=first, windows=count, tokens=tokens
+        )
+        windows = self.stream.windows(first, count, window_tokens=tokens)
+        return self.prepare(windows, draws, self._progress(number // self.parts))
+
+    def _progress(self, step: int) -> float:
+        """0 at the first step, 1 at the last."""
+        if self.total_steps is None:
+            return 1.0
+        return min(1.0, step / max(1, self.total_steps - 1))

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from vertiform.corpus.manifest import SpecialIds
+from vertiform.batches.vocabulary import Vocabulary
 from vertiform.evaluation import names
 from vertiform.training.optimizers import AdamW
 from vertiform.training.schedules import Schedule
@@ -24,8 +24,8 @@ class Objective(Protocol):
         """How many tokens `loss` is the mean over."""
         ...
 
-    def preparer(self, *, vocab_size: int, special_ids: SpecialIds) -> Any:
-        """Return what turns windows of tokens into batches (batches.packed.Prepare)."""
+    def preparer(self, vocabulary: Vocabulary) -> Any:
+        """Return what turns windows of tokens into batches (batches.windows.Prepare)."""
         ...
 
 

@@ -9,8 +9,10 @@ import torch
 from transformers import PreTrainedModel
 
 from vertiform.batches.loading import BatchRange
-from vertiform.batches.packed import PackedBatches, PackedParams, Prepare, open_stream
+from vertiform.batches.packed import PackedBatches, PackedParams, open_stream
 from vertiform.batches.randomness import Purpose
+from vertiform.batches.vocabulary import read_vocabulary
+from vertiform.batches.windows import Prepare
 from vertiform.corpus.manifest import Manifest, read_manifest
 from vertiform.errors import ConfigError, TrainingError
 from vertiform.models.encoder import (
@@ -84,8 +86,11 @@ def pretrain(
     _check_window_fits(batches, network)
 
     total_steps = budget.steps(tokens_per_step=batches.tokens_per_batch)
-    prepare = objective.preparer(vocab_size=manifest.vocab_size, special_ids=manifest.special_ids)
-    train = _batches(tokens, manifest, split="train", params=batches, prepare=prepare, seed=seed)
+    prepare = objective.preparer(read_vocabulary(tokens, manifest))
+    train = replace(
+        _batches(tokens, manifest, split="train", params=batches, prepare=prepare, seed=seed),
+        total_steps=total_steps,
+    )
     in_validation = replace(batches, windows_per_batch=VALIDATION_WINDOWS_PER_BATCH)
     validation = _batches(
         tokens, manifest, split="validation", params=in_validation, prepare=prepare, seed=None

@@ -1,6 +1,7 @@
 """Masked language modelling (Devlin et al. 2019, section 3.1)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from vertiform.corpus.manifest import SpecialIds
+from vertiform.batches.packing import Packing, packing_of
+from vertiform.batches.vocabulary import Vocabulary
+from vertiform.batches.windows import Draws, Windows
 from vertiform.errors import ConfigError, TrainingError
 
 
@@ -19,12 +22,15 @@ class MaskedBatch(NamedTuple):
     input_ids: (B, T) int64, after corruption.
     positions: (N,) int64, the selected places of the flattened (B * T) windows, ascending.
     labels:    (N,) int64, the tokens that stood there.
+    num_tokens: B * T, and num_slots the same: nothing is padded.
     """
 
     input_ids: Tensor
     positions: Tensor
     labels: Tensor
+    packing: Packing
     num_tokens: int
+    num_slots: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +60,9 @@ class MaskedLm:
                 fix="BERT's are 0.8 and 0.1.",
             )
 
-    def preparer(self, *, vocab_size: int, special_ids: SpecialIds) -> "Corruption":
+    def preparer(self, vocabulary: Vocabulary) -> "Corruption":
         """Return what turns windows of this vocabulary into batches."""
-        is_special = np.zeros(vocab_size, dtype=bool)
-        is_special[list(asdict(special_ids).values())] = True
-        return Corruption(rule=self, is_special=is_special, mask_id=special_ids.mask)
+        return Corruption(rule=self, vocabulary=vocabulary)
 
     def loss(self, network: PreTrainedModel, batch: MaskedBatch) -> Tensor:
         """Return the mean nats per selected token, a scalar.
@@ -77,37 +81,40 @@ class MaskedLm:
 
 @dataclass(frozen=True, kw_only=True)
 class Corruption:
-    """BERT's 80/10/10 rule over one vocabulary. is_special: (V,) bool, never selected."""
+    """BERT's 80/10/10 rule over one vocabulary."""
 
     rule: MaskedLm
-    is_special: np.ndarray
-    mask_id: int
+    vocabulary: Vocabulary
 
-    def __call__(self, windows: np.ndarray, generator: np.random.Generator) -> MaskedBatch:
+    def __call__(self, windows: Windows, draws: Draws, progress: float) -> MaskedBatch:
         """Corrupt windows, (B, T) int64."""
-        ids = windows.reshape(-1).copy()  # (B * T,)
-        is_ordinary = ~self.is_special[ids]
-        is_selected = (generator.random(len(ids)) < self.rule.select_fraction) & is_ordinary
+        packing = packing_of(windows.ids, cls_id=self.vocabulary.special_ids.cls)
+        ids = windows.ids.reshape(-1).copy()  # (B * T,)
+        select, action, replacement = draws.uniform(3).reshape(3, -1)  # (B * T,) each
+        is_ordinary = ~self.vocabulary.is_special[ids]
+        is_selected = (select < self.rule.select_fraction) & is_ordinary
         if not is_selected.any():
             # A mean over nothing is no number. Only a batch of a few tokens can come here.
             is_selected[np.argmax(is_ordinary)] = True
         positions = np.flatnonzero(is_selected)  # (N,)
-        labels = ids[positions]
-        draw = generator.random(len(positions))
-        random_ids = self._ordinary_ids[generator.integers(len(self._ordinary_ids), size=len(draw))]
-        is_random = draw < self.rule.mask_fraction + self.rule.random_fraction
-        replaced = np.where(is_random, random_ids, labels)
-        ids[positions] = np.where(draw < self.rule.mask_fraction, self.mask_id, replaced)
+        labels, action = ids[positions], action[positions]
+        place = (replacement[positions] * len(self._ordinary_ids)).astype(np.int64)
+        is_random = action < self.rule.mask_fraction + self.rule.random_fraction
+        replaced = np.where(is_random, self._ordinary_ids[place], labels)
+        is_masked = action < self.rule.mask_fraction
+        ids[positions] = np.where(is_masked, self.vocabulary.special_ids.mask, replaced)
         return MaskedBatch(
-            input_ids=torch.from_numpy(ids.reshape(windows.shape)),
+            input_ids=torch.from_numpy(ids.reshape(windows.ids.shape)),
             positions=torch.from_numpy(positions),
             labels=torch.from_numpy(labels),
+            packing=packing,
             num_tokens=ids.size,
+            num_slots=ids.size,
         )
 
-    @property
+    @cached_property
     def _ordinary_ids(self) -> np.ndarray:
-        return np.flatnonzero(~self.is_special)
+        return np.flatnonzero(~self.vocabulary.is_special)
 
 
 def _head_of(network: PreTrainedModel) -> torch.nn.Module:
