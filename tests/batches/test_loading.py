@@ -16,6 +16,21 @@ def test_a_range_gives_its_batches_in_order_and_again_when_asked_again():
     assert list(batches) == list(batches) == [4, 9, 16]
 
 
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_all_processes_together_read_what_one_would(ranks):
+    passes = 4
+    read = [
+        list(
+            BatchRange(
+                batches=Squares(), first=1, last=1 + passes, workers=0, rank=rank, ranks=ranks
+            )
+        )
+        for rank in range(ranks)
+    ]
+    together = [batch for each_pass in zip(*read, strict=True) for batch in each_pass]
+    assert together == [number**2 for number in range(ranks, ranks * (1 + passes))]
+
+
 def test_a_range_has_no_length_that_lightning_could_take_for_the_runs():
     with pytest.raises(TypeError):
         len(BatchRange(batches=Squares(), first=2, last=5, workers=0))  # type: ignore[arg-type]

@@ -34,7 +34,12 @@ RECIPE = Recipe(
 )
 CPU = TrainerParams(
     accelerator="cpu",
+    strategy="one",
+    devices=1,
+    nodes=1,
     precision="32-true",
+    compile="off",
+    accumulation=1,
     threads=1,
     loader_workers=0,
     checkpoint_every_steps=5,

@@ -31,9 +31,17 @@ def test_kept_memory_is_not_faulted_in_again():
 
 
 @pytest.mark.parametrize(
-    "name", ["checkpoint_every_steps", "keeps_last_checkpoints", "log_every_steps"]
+    "name",
+    [
+        "devices",
+        "nodes",
+        "accumulation",
+        "checkpoint_every_steps",
+        "keeps_last_checkpoints",
+        "log_every_steps",
+    ],
 )
-def test_an_interval_of_nothing_is_refused(name):
+def test_none_of_what_there_must_be_one_of_is_refused(name):
     with pytest.raises(ConfigError, match=rf"trainer\.{name} is 0, which is less than 1"):
         trainer_with(**{name: 0})
 
@@ -43,3 +51,17 @@ def test_an_unknown_choice_names_the_one_meant():
         trainer_with(precision="bf16-mix")
     with pytest.raises(ConfigError, match=r"trainer\.accelerator is `tpu`"):
         trainer_with(accelerator="tpu")
+    with pytest.raises(ConfigError, match=r"trainer\.strategy is `dpp`.*\n.*did you mean `ddp`"):
+        trainer_with(strategy="dpp")
+    with pytest.raises(ConfigError, match=r"trainer\.compile is `yes`.*\n.*auto, off, on"):
+        trainer_with(compile="yes")
+
+
+def test_several_devices_need_a_strategy_that_uses_them():
+    with pytest.raises(ConfigError, match=r"strategy is one, but 4 devices.*\n.*trainer=ddp"):
+        trainer_with(devices=2, nodes=2)
+
+
+def test_a_step_is_cut_into_one_part_for_each_pass_of_each_process():
+    params = trainer_with(strategy="ddp", devices=2, nodes=3, accumulation=4)
+    assert params.parts_per_step == 24

@@ -24,7 +24,12 @@ COSINE = WarmupCosine(warmup_fraction=0.1, final_lr_fraction=0.1)
 PACKED = PackedParams(window_tokens=16, windows_per_batch=4, max_validation_windows=12)
 CPU = TrainerParams(
     accelerator="cpu",
+    strategy="one",
+    devices=1,
+    nodes=1,
     precision="32-true",
+    compile="off",
+    accumulation=1,
     threads=1,
     loader_workers=0,
     checkpoint_every_steps=4,

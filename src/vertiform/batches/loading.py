@@ -17,20 +17,26 @@ class NumberedBatches(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRange:
-    """Iterates over batches first, first + 1, ..., last - 1, in this order.
+    """Iterates over the batches that one of `ranks` processes reads, in this order.
+
+    first, last: passes of each process, last not included: pass n of process `rank` reads batch
+                 n * ranks + rank, so all together read what one process would.
+    workers:     processes that make batches ahead; their number changes nothing but speed.
 
     It has no length on purpose: Lightning would take a length for that of the whole run, and end a
     run that goes on too early.
-    workers: processes that make batches ahead; their number changes nothing but speed.
     """
 
     batches: NumberedBatches
     first: int
     last: int
     workers: int
+    rank: int = 0
+    ranks: int = 1
 
     def __iter__(self) -> Iterator[Any]:
-        numbers: Sequence[int] = range(self.first, self.last)
+        start, end = (n * self.ranks + self.rank for n in (self.first, self.last))
+        numbers: Sequence[int] = range(start, end, self.ranks)
         if self.workers == 0:
             return (self.batches[number] for number in numbers)
         return iter(

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from vertiform.errors import ConfigError
 from vertiform.training.callbacks.dropout import CountedDropout
 from vertiform.training.callbacks.health import Health
 from vertiform.training.callbacks.keeper import Keeper
 from vertiform.training.callbacks.meter import Meter
+from vertiform.training.callbacks.preemption import Preempted, Preemption
 from vertiform.training.callbacks.progress import Progress
 from vertiform.training.checkpoints import RunCheckpoints, SafetensorsIO, read_checkpoint
+from vertiform.training.hardware import Choices, applied, choose, compile_blocks
 from vertiform.training.metrics import MetricSink, SinkLogger
-from vertiform.training.trainer import TrainerParams, cpu_threads, memory_kept
+from vertiform.training.trainer import TrainerParams, memory_kept
 
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
@@ -61,25 +61,27 @@ def fit(
 ) -> FitResult:
     """Train `module` for `total_steps` steps and leave the best validated weights in it.
 
-    train_batches:      called with the first step to run (0, or where a killed run goes on); gives
-                        the batches of that step to the last, one a step, and has no length
-                        (batches.loading.BatchRange). The batch of step s must be a pure function
-                        of the seed and s.
+    train_batches:      called with the first pass to run (0, or where a killed run goes on): step
+                        times trainer.accumulation. Gives the batches of this pass to the last,
+                        trainer.accumulation a step, and has no length (batches.loading.BatchRange).
+                        The batch of a pass must be a pure function of the seed and its number.
     validation_batches: called once; iterated at each validation, and the same each time.
     monitor, mode:      the metric of validation by which the best weights are chosen.
     checkpoints:        folder to go on from after a kill; None keeps none.
     fingerprint:        the run's identity (checkpoints.fingerprint_of); only the same run goes on.
     what:               a few words for the progress line, such as "pretrain software".
 
-    Every batch has an int `num_tokens`, counted for the speed. Each step reseeds torch from
-    (seed, step), so dropout needs no carried state. Validation also runs after the last step.
+    total_steps and validate_every_steps count steps of the optimiser. Every batch has an int
+    `num_tokens`, counted for the speed. Each pass reseeds torch from (seed, its number), so dropout
+    needs no carried state. Validation also runs after the last step.
     Raises TrainingError when the loss stops being a number. On SIGTERM, saves and exits with 143.
     """
-    _check(total_steps, validate_every_steps, trainer)
+    _check(total_steps, validate_every_steps)
+    choices = choose(trainer)
     started = time.monotonic()
     with (
         _kept_in(checkpoints) as root,
-        cpu_threads(trainer.threads),
+        applied(choices),
         memory_kept(),
         _quiet_lightning(),
     ):
@@ -93,31 +95,39 @@ def fit(
 
         health = Health(gradient_clip_norm=gradient_clip_norm)
         meter = Meter(sink=sink, health=health, every_steps=trainer.log_every_steps)
+        preemption = Preemption()
         keeper = Keeper(
             run=run,
             health=health,
+            preemption=preemption,
             every_steps=trainer.checkpoint_every_steps if checkpoints else None,
             validate_every_steps=validate_every_steps,
             total_steps=total_steps,
             monitor=monitor,
             mode=mode,
         )
-        progress = Progress(what=what, total_steps=total_steps, monitor=monitor, meter=meter)
+        progress = Progress(
+            what=what, total_steps=total_steps, monitor=monitor, meter=meter, health=health
+        )
         if found and first_step == total_steps:  # killed between its last step and its result
             keeper.remember(run.facts_of(found))
         else:
+            choices.say()
+            if choices.compiles.value == "on":
+                compile_blocks(module)
             lightning = _lightning_trainer(
                 trainer,
+                choices,
                 total_steps=total_steps,
                 validate_every_steps=validate_every_steps,
-                callbacks=[CountedDropout(seed=seed), health, meter, progress, keeper],
+                callbacks=[CountedDropout(seed=seed), preemption, health, meter, progress, keeper],
                 sink=sink,
                 root=root,
             )
             with _interrupts_passed_on(what):
                 lightning.fit(
                     module,
-                    train_dataloaders=train_batches(first_step),
+                    train_dataloaders=train_batches(first_step * trainer.accumulation),
                     val_dataloaders=validation_batches(),
                     ckpt_path=found,
                 )
@@ -136,6 +146,7 @@ def fit(
 
 def _lightning_trainer(
     trainer: TrainerParams,
+    choices: Choices,
     *,
     total_steps: int,
     validate_every_steps: int,
@@ -146,12 +157,13 @@ def _lightning_trainer(
     """A Lightning Trainer that keeps, prints and logs nothing by itself: our callbacks do."""
     sink_logger = SinkLogger(sink, completed_steps=lambda: lightning.global_step)
     lightning = Trainer(
-        accelerator=trainer.accelerator,
+        accelerator=choices.device,
         devices=1,
-        precision=trainer.precision,  # type: ignore[arg-type]
+        precision=choices.precision.value,  # type: ignore[arg-type]
         max_steps=total_steps,
         max_epochs=1,  # Lightning's: to it a run is one series, however often the data comes
-        val_check_interval=validate_every_steps,
+        accumulate_grad_batches=trainer.accumulation,
+        val_check_interval=validate_every_steps * trainer.accumulation,
         check_val_every_n_epoch=None,
         log_every_n_steps=trainer.log_every_steps,
         num_sanity_val_steps=0,
@@ -167,16 +179,11 @@ def _lightning_trainer(
     return lightning
 
 
-def _check(total_steps: int, validate_every_steps: int, trainer: TrainerParams) -> None:
+def _check(total_steps: int, validate_every_steps: int) -> None:
     if total_steps < 1 or validate_every_steps < 1:
         raise ConfigError(
             f"A run of {total_steps} steps, validated every {validate_every_steps}, is none.",
             fix="set both to 1 or more under budget:.",
-        )
-    if trainer.accelerator == "gpu" and not torch.cuda.is_available():
-        raise ConfigError(
-            "trainer.accelerator is gpu, but PyTorch sees no GPU here.",
-            fix="say trainer=cpu, or install the CUDA build of PyTorch.",
         )
 
 
@@ -195,7 +202,7 @@ def _interrupts_passed_on(what: str) -> Iterator[None]:
     """End as a process should that was asked to: Lightning exits with 1, which says "refused"."""
     try:
         yield
-    except SIGTERMException:
+    except Preempted:
         logger.info("%s was asked to end and saved where it is; run it again to go on.", what)
         raise SystemExit(EXIT_TERMINATED) from None
     except SystemExit as ended:

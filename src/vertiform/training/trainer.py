@@ -11,7 +11,9 @@ import torch
 from vertiform.errors import ConfigError, did_you_mean
 
 ACCELERATORS = ("cpu", "gpu", "auto")
-PRECISIONS = ("32-true", "bf16-mixed")
+PRECISIONS = ("auto", "32-true", "bf16-mixed")
+COMPILES = ("auto", "on", "off")
+STRATEGIES = ("one", "ddp", "fsdp")
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -21,7 +23,13 @@ class TrainerParams:
     """One file of conf/trainer/.
 
     accelerator:            "cpu", "gpu" or "auto".
-    precision:              "32-true", or "bf16-mixed" where the hardware has it.
+    strategy:               "one" device; "ddp" on each a copy of the network, or "fsdp" a share.
+    devices:                of each node; one process for each.
+    nodes:                  machines.
+    precision:              "32-true", "bf16-mixed", or "auto": what pays on the device.
+    compile:                torch.compile of the network: "on", "off", or "auto": where it pays.
+    accumulation:           parts a step's batch is read in, one after the other, when it does not
+                            fit the memory at once; the step stays the same.
     threads:                CPU threads for one operation; 0 takes every core this process may use.
                             The last bits of a result depend on it (sums are split otherwise).
     loader_workers:         processes that prepare batches ahead; 0 prepares them in this one.
@@ -31,7 +39,12 @@ class TrainerParams:
     """
 
     accelerator: str
+    strategy: str
+    devices: int
+    nodes: int
     precision: str
+    compile: str
+    accumulation: int
     threads: int
     loader_workers: int
     checkpoint_every_steps: int
@@ -39,18 +52,41 @@ class TrainerParams:
     log_every_steps: int
 
     def __post_init__(self) -> None:
-        for name, known in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
+        choices = {
+            "accelerator": ACCELERATORS,
+            "strategy": STRATEGIES,
+            "precision": PRECISIONS,
+            "compile": COMPILES,
+        }
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ConfigError(
                     f"trainer.{name} is `{getattr(self, name)}`, which does not exist.",
                     fix=did_you_mean(str(getattr(self, name)), known),
                 )
-        for name in ("checkpoint_every_steps", "keeps_last_checkpoints", "log_every_steps"):
+        for name in (
+            "devices",
+            "nodes",
+            "accumulation",
+            "checkpoint_every_steps",
+            "keeps_last_checkpoints",
+            "log_every_steps",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(
                     f"trainer.{name} is {getattr(self, name)}, which is less than 1.",
                     fix=f"set trainer.{name} to 1 or more.",
                 )
+        if self.strategy == "one" and self.devices * self.nodes > 1:
+            raise ConfigError(
+                f"trainer.strategy is one, but {self.devices * self.nodes} devices are asked for.",
+                fix="say trainer=ddp or trainer=fsdp, or set trainer.devices to 1.",
+            )
+
+    @property
+    def parts_per_step(self) -> int:
+        """How many parts a step's batch is cut into: one for each pass of each process."""
+        return self.accumulation * self.devices * self.nodes
 
 
 @contextmanager

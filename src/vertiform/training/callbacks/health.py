@@ -19,7 +19,8 @@ class Health(Callback):
     def __init__(self, *, gradient_clip_norm: float) -> None:
         self._gradient_clip_norm = gradient_clip_norm
         self.gradient_norm = torch.zeros(())  # of the last step, before clipping
-        self.loss = torch.zeros(())  # of the last step
+        self.loss = torch.zeros(())  # of the last step, the mean over its parts
+        self.seen_loss = 0.0  # the last one that was looked at
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
@@ -36,8 +37,10 @@ class Health(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Keep the loss, and look at it where looking is free."""
-        self.loss = loss_of(outputs)
+        """Add up the loss of a step's parts, and look at it where looking is free."""
+        part = loss_of(outputs)  # Lightning has divided it by the number of parts
+        starts_step = batch_idx % trainer.accumulate_grad_batches == 0
+        self.loss = part if starts_step else self.loss + part
         if self.loss.device.type == "cpu":
             self.check(step=trainer.global_step)
 
@@ -51,8 +54,9 @@ class Health(Callback):
                     fix="lower optimizer.lr (to a third, say), raise schedule.warmup_fraction, or "
                     "lower optimizer.gradient_clip_norm.",
                 )
+        self.seen_loss = float(self.loss)
 
 
 def loss_of(outputs: Any) -> Tensor:
-    """The loss in what a training step returned: a tensor, or a mapping with `loss`."""
+    """The loss in what a training step returned, a scalar: a tensor, or a mapping with `loss`."""
     return (outputs if isinstance(outputs, Tensor) else outputs["loss"]).detach()

@@ -6,6 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vertiform.errors import ConfigError, did_you_mean
 from vertiform.training.callbacks.health import Health
+from vertiform.training.callbacks.preemption import Preempted, Preemption, ends_step
 from vertiform.training.checkpoints import OURS, RunCheckpoints, write_checkpoint
 
 
@@ -21,6 +22,7 @@ class Keeper(Callback):
         *,
         run: RunCheckpoints,
         health: Health,
+        preemption: Preemption,
         every_steps: int | None,
         validate_every_steps: int,
         total_steps: int,
@@ -29,6 +31,7 @@ class Keeper(Callback):
     ) -> None:
         self._run = run
         self._health = health
+        self._preemption = preemption
         self._every_steps = every_steps
         self._validate_every_steps = validate_every_steps
         self._total_steps = total_steps
@@ -45,19 +48,23 @@ class Keeper(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Save, unless this step's validation is still to come."""
+        """Save, unless this step's validation is still to come; end the run if asked to."""
+        if not ends_step(trainer, batch_idx):
+            return
         step = trainer.global_step
         is_last = step == self._total_steps
         if is_last:
             trainer.should_stop = True  # Lightning validates before it stops, whatever the interval
-        is_validated = is_last or step % self._validate_every_steps == 0
-        if not self._every_steps or is_validated:
+        if is_last or step % self._validate_every_steps == 0:
             return
-        if step % self._every_steps == 0 or trainer.received_sigterm:
+        is_asked = self._preemption.is_asked
+        if self._every_steps and (is_asked or step % self._every_steps == 0):
             self._save(trainer)
+        if is_asked:
+            raise Preempted
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the weights if they are the best; save."""
+        """Keep the weights if they are the best; save; end the run if asked to."""
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if self._monitor not in metrics:
             raise ConfigError(
@@ -73,6 +80,8 @@ class Keeper(Callback):
             )
         if self._every_steps:
             self._save(trainer)
+        if self._preemption.is_asked and trainer.global_step < self._total_steps:
+            raise Preempted
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

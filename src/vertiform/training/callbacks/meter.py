@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 
 from vertiform.evaluation import names
 from vertiform.training.callbacks.health import Health
+from vertiform.training.callbacks.preemption import ends_step
 from vertiform.training.metrics import MetricSink
 
 
@@ -51,7 +52,7 @@ class Meter(Callback):
         self._take_time()
         self.tokens += batch.num_tokens
         step = trainer.global_step
-        if step % self._every_steps == 0:
+        if ends_step(trainer, batch_idx) and step % self._every_steps == 0:
             self._health.check(step=step)
             self._sink.log_points(self._points(), step=step)
 

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vertiform.progress import SECONDS_BEFORE_FIRST_LINE, SECONDS_BETWEEN_LOG_LINES
-from vertiform.training.callbacks.health import loss_of
+from vertiform.training.callbacks.health import Health
 from vertiform.training.callbacks.meter import Meter
 
 SECONDS_BETWEEN_REDRAWS = 0.2
@@ -16,11 +16,14 @@ SECONDS_BETWEEN_REDRAWS = 0.2
 class Progress(Callback):
     """pretrain software: step 1,200 of 4,000, loss 5.123, 41,000 tokens/s, 9 min 3 s left"""
 
-    def __init__(self, *, what: str, total_steps: int, monitor: str, meter: Meter) -> None:
+    def __init__(
+        self, *, what: str, total_steps: int, monitor: str, meter: Meter, health: Health
+    ) -> None:
         self._what = what
         self._total_steps = total_steps
         self._monitor = monitor
         self._meter = meter
+        self._health = health
         self._in_terminal = sys.stderr.isatty()
         self._first_step = 0
         self._last_shown = 0.0
@@ -41,7 +44,8 @@ class Progress(Callback):
         """Show the line if the last one is old enough."""
         if time.monotonic() - self._last_shown >= self._pause:
             self._last_shown = time.monotonic()
-            self._show(self._line(trainer, loss=float(loss_of(outputs))))
+            # Not this step's: a look at a GPU's value would wait for it.
+            self._show(self._line(trainer, loss=self._health.seen_loss))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take the moving line away."""
