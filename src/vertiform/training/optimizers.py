@@ -1,11 +1,13 @@
 """Optimisers: what conf/optimizer/ can name."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from vertiform.errors import ConfigError
+from vertiform.training import muon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,11 @@ class AdamW:
 
     def build(self, network: nn.Module) -> torch.optim.AdamW:
         """Return the optimiser of the parameters of `network` that are trained."""
-        trained = [p for p in network.parameters() if p.requires_grad]
+        return self.build_for(network.parameters())
+
+    def build_for(self, parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
+        """Return the optimiser of those of `parameters` that are trained."""
+        trained = [p for p in parameters if p.requires_grad]
         groups = [
             {"params": [p for p in trained if p.ndim >= 2], "weight_decay": self.weight_decay},
             {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
@@ -45,3 +51,61 @@ class AdamW:
             eps=self.epsilon,
             fused=True,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Muon:
+    """Muon for the matrices inside the layers, AdamW for everything else (Jordan et al. 2024).
+
+    lr:                 the schedule's highest rate of AdamW: embeddings, heads, biases and norms.
+    matrix_lr:          the same of Muon, whose updates have a size of their own: 0.02 fits most.
+    momentum:           of Muon.
+    weight_decay:       of matrices, by both; vectors are left alone.
+    gradient_clip_norm: as AdamW's.
+    """
+
+    lr: float
+    matrix_lr: float
+    momentum: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    weight_decay: float
+    gradient_clip_norm: float
+
+    def __post_init__(self) -> None:
+        if min(self.lr, self.matrix_lr, self.gradient_clip_norm) <= 0 or not 0 <= self.momentum < 1:
+            raise ConfigError(
+                "optimizer.lr, optimizer.matrix_lr and optimizer.gradient_clip_norm must be above "
+                "0, and optimizer.momentum from 0 to below 1.",
+                fix="3e-3, 0.02, 1.0 and 0.95 are usual for a small encoder.",
+            )
+
+    def build(self, network: nn.Module) -> muon.Together:
+        """Return the optimiser of the parameters of `network` that are trained."""
+        inside = {
+            parameter
+            for module in network.modules()
+            if isinstance(module, nn.ModuleList)
+            for parameter in module.parameters()
+            if parameter.ndim == 2 and parameter.requires_grad
+        }
+        if not inside:
+            raise ConfigError(
+                f"{type(network).__name__} has no layers with matrices for Muon to train.",
+                fix="choose optimizer=adamw.",
+            )
+        others = [p for p in network.parameters() if p not in inside]
+        matrices = [p for p in network.parameters() if p in inside]  # in the network's order
+        rest = AdamW(
+            lr=self.lr,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            epsilon=self.epsilon,
+            weight_decay=self.weight_decay,
+            gradient_clip_norm=self.gradient_clip_norm,
+        )
+        of_matrices = muon.Muon(
+            matrices, lr=self.matrix_lr, momentum=self.momentum, weight_decay=self.weight_decay
+        )
+        return muon.Together([of_matrices, rest.build_for(others)])
