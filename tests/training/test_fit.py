@@ -108,6 +108,19 @@ def test_equal_arguments_give_equal_bits(run):
     assert weights[0] == weights[1] != weights[2]
 
 
+def test_a_step_in_parts_is_one_step_to_whoever_counts(run, tmp_path):
+    _, _, whole = run
+    sink = MemorySink()
+    result = pretrain_tiny(tmp_path, sink=sink, trainer=trainer_with(accumulation=2))
+    assert result.fit.steps == 25
+    assert list(sink.of(names.VAL_NATS_PER_TOKEN)) == [10, 20, 25]
+    assert sink.of(names.LEARNING_RATE) == whole.of(names.LEARNING_RATE)
+    # Dropout is drawn anew for each part, so no more than the order of size is the same.
+    assert result.metrics[names.VAL_NATS_PER_TOKEN] == pytest.approx(
+        whole.of(names.VAL_NATS_PER_TOKEN)[result.fit.best_step], rel=0.1
+    )
+
+
 def test_it_needs_no_folder_for_checkpoints_and_leaves_none(run, tmp_path):
     folder, result, _ = run
     alone = pretrain_tiny(folder, "alone", checkpoints=None)

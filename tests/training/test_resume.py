@@ -98,6 +98,19 @@ def test_a_killed_run_ends_in_the_same_bits(folder, uninterrupted, killed_at, go
     assert_same_end(folder, name, "uninterrupted")
 
 
+def test_a_killed_run_with_steps_in_parts_ends_in_the_same_bits(folder):
+    in_parts = {"trainer": trainer_with(accumulation=2)}
+    whole = MemorySink()
+    pretrain_tiny(folder, "parts", sink=whole, **in_parts)
+    before, after = DyingSink(at=9), MemorySink()
+    with pytest.raises(Killed):
+        pretrain_tiny(folder, "parts-killed", sink=before, **in_parts)
+    result = pretrain_tiny(folder, "parts-killed", sink=after, **in_parts)
+    assert result.fit.resumed_from_step == 8
+    assert curves(before, after) == curves(whole)
+    assert_same_end(folder, "parts-killed", "parts")
+
+
 def test_a_run_killed_twice_ends_in_the_same_bits(folder, uninterrupted):
     for at in (9, 18):
         with pytest.raises(Killed):

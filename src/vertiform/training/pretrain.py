@@ -89,6 +89,7 @@ def pretrain(
     prepare = objective.preparer(read_vocabulary(tokens, manifest))
     train = replace(
         _batches(tokens, manifest, split="train", params=batches, prepare=prepare, seed=seed),
+        parts=trainer.parts_per_step,
         total_steps=total_steps,
     )
     in_validation = replace(batches, windows_per_batch=VALIDATION_WINDOWS_PER_BATCH)
@@ -111,7 +112,10 @@ def pretrain(
             total_steps=total_steps,
         ),
         train_batches=lambda first: BatchRange(
-            batches=train, first=first, last=total_steps, workers=trainer.loader_workers
+            batches=train,
+            first=first,
+            last=total_steps * trainer.accumulation,
+            workers=trainer.loader_workers,
         ),
         validation_batches=lambda: BatchRange(
             batches=validation, first=0, last=_validation_batches(validation), workers=0
