@@ -90,16 +90,20 @@ def applied(choices: Choices) -> Iterator[None]:
 def compile_blocks(network: nn.Module) -> int:
     """Compile, in place, each block of the network's stacks; return how many blocks there are.
 
-    A block is what stands in an nn.ModuleList: a layer of a transformer. Equal blocks share what
-    is compiled, so that twelve cost the time of one, and the names of the weights stay as they are
-    (torchtitan compiles so too). It is compiled at the first step.
+    Equal blocks share what is compiled, so that twelve cost the time of one, and the names of the
+    weights stay as they are (torchtitan compiles so too). It is compiled at the first step.
     """
-    stacks = [module for module in network.modules() if isinstance(module, nn.ModuleList)]
-    inner = {id(each) for stack in stacks for block in stack for each in block.modules()}
-    blocks = [block for stack in stacks if id(stack) not in inner for block in stack]
+    blocks = blocks_of(network)
     for block in blocks:
         block.compile()
     return len(blocks)
+
+
+def blocks_of(network: nn.Module) -> list[nn.Module]:
+    """What stands in the network's outermost nn.ModuleLists: the layers of a transformer."""
+    stacks = [module for module in network.modules() if isinstance(module, nn.ModuleList)]
+    inner = {id(each) for stack in stacks for block in stack for each in block.modules()}
+    return [block for stack in stacks if id(stack) not in inner for block in stack]
 
 
 def _device(accelerator: str) -> str:
