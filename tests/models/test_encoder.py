@@ -8,6 +8,7 @@ from transformers import AutoModelForMaskedLM
 
 from tests.builders import tiny_tokens
 from vertiform.errors import ConfigError, TrainingError
+from vertiform.models.attention import PACKED
 from vertiform.models.encoder import (
     EncoderParams,
     build_encoder,
@@ -52,7 +53,7 @@ def test_each_size_in_conf_has_the_parameters_it_says(name, million_parameters):
 
 def test_attention_stays_on_its_fused_path():
     config = build_encoder(SMALL, vocab_size=60, pad_id=0).config
-    assert config._attn_implementation == "sdpa"
+    assert config._attn_implementation == PACKED
     assert config.attention_probs_dropout_prob == 0.0
 
 

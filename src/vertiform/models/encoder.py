@@ -15,11 +15,10 @@ from transformers import (
 
 from vertiform.errors import ConfigError, TrainingError
 from vertiform.files import folder_written_whole
+from vertiform.models.attention import PACKED
 from vertiform.models.quiet import quiet_transformers
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
-# PyTorch's fused attention; it stays on its fast path only while attention dropout is 0.
-ATTENTION = "sdpa"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +55,8 @@ class EncoderParams:
             intermediate_size=self.feed_forward_width,
             max_position_embeddings=self.max_tokens,
             hidden_dropout_prob=self.dropout,
-            attention_probs_dropout_prob=0.0,
-            attn_implementation=ATTENTION,  # type: ignore[call-arg]
+            attention_probs_dropout_prob=0.0,  # above 0, attention leaves its fused paths
+            attn_implementation=PACKED,  # type: ignore[call-arg]
         )
 
 
@@ -108,7 +107,7 @@ def _load(auto: type, folder: Path, *, dropout: float | None, **options: bool) -
             local_files_only=True,
             use_safetensors=True,  # never unpickle
             trust_remote_code=False,
-            attn_implementation=ATTENTION,
+            attn_implementation=PACKED,
             **changed,
             **options,
         )
