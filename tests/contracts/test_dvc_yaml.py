@@ -19,6 +19,7 @@ NEVER_CHANGES_BYTES = {
     "src/vertiform/doors.py": "exit codes and environment",
     "src/vertiform/progress.py": "a bar on stderr",
     "src/vertiform/files.py": "how bytes land, never which",
+    "src/vertiform/checkpoint_names.py": "where a checkpoint lies; its name is tracked itself",
     "src/vertiform/params.py": "reads params.yaml, whose values DVC tracks itself",
     "src/vertiform/corpus/__init__.py": "holds a docstring",
     "src/vertiform/corpus/document.py": "the shard format: changing it changes what is read, too",

