@@ -16,7 +16,14 @@ from vertiform.training.schedules import WarmupCosine
 from vertiform.training.trainer import TrainerParams
 
 MODEL = EncoderParams(width=32, depth=2, heads=2, feed_forward_width=64, max_tokens=32, dropout=0.1)
-MLM = MaskedLm(select_fraction=0.15, mask_fraction=0.8, random_fraction=0.1)
+MLM = MaskedLm(
+    select_fraction=0.15,
+    final_select_fraction=None,
+    masking="token",
+    glossary=None,
+    mask_fraction=0.8,
+    random_fraction=0.1,
+)
 ADAMW = AdamW(
     lr=5e-3, beta1=0.9, beta2=0.98, epsilon=1e-6, weight_decay=0.01, gradient_clip_norm=1.0
 )

@@ -1,6 +1,6 @@
 """What the tokens of a vocabulary are: special, beginnings of words, ends of sentences."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +21,8 @@ class Vocabulary:
     is_special:    one of special_ids, never part of a text but for [UNK].
     starts_word:   not the continuation of the word before it: in WordPiece without `##`; else with
                    the mark of a space, or punctuation.
-    is_punctuation: ends without letter or digit, so that the token after it starts a word too.
+    is_punctuation: ends without letter or digit, so that the token after it starts a word too; not
+                   a lone space, which belongs to what follows.
     ends_sentence: `.`, `?`, `!` and their like.
     """
 
@@ -45,11 +46,13 @@ class Vocabulary:
         starts[:, 1:] |= is_alone[:, :-1]
         return starts
 
-    def encode(self, terms: Iterable[str]) -> set[tuple[int, ...]]:
-        """Return the ids of each term, as it stands in a text and as it opens one."""
-        spoken = [form for term in terms for form in (term, f" {term}")]
-        encoded = self.tokenizer.encode_batch(spoken, add_special_tokens=False)
-        return {tuple(each.ids) for each in encoded}
+    def encode(self, terms: Sequence[str]) -> list[set[tuple[int, ...]]]:
+        """Return the ids of each term, as it stands within a text and as it opens one."""
+        forms = [*terms, *(f" {term}" for term in terms)]
+        encoded = self.tokenizer.encode_batch(forms, add_special_tokens=False)
+        ids = [tuple(each.ids) for each in encoded]
+        opening, within = ids[: len(terms)], ids[len(terms) :]
+        return [set(both) for both in zip(opening, within, strict=True)]
 
 
 def read_vocabulary(tokens: Path, manifest: Manifest) -> Vocabulary:
@@ -71,7 +74,7 @@ def vocabulary_of(tokenizer: Tokenizer, *, size: int, special_ids: SpecialIds) -
         special_ids=special_ids,
         is_special=is_special,
         starts_word=starts_word,
-        is_punctuation=np.array([_is_mark(text[-1:]) for text in texts]),
+        is_punctuation=np.array([_is_mark(text[-1:]) and text[-1:] != " " for text in texts]),
         ends_sentence=~is_special & np.array([_ends_sentence(text) for text in texts]),
         tokenizer=tokenizer,
     )
