@@ -24,6 +24,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from vertiform.errors import TrainingError
+from vertiform.models.products import small_products
 
 PACKED = "vertiform_packed"
 READS_PACKED = ("bert", "electra", "roberta", "xlm-roberta", "gpt2", "llama", "qwen2", "qwen3")
@@ -161,12 +162,13 @@ def _attend_by_piece(
     """
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
     log_sums = q.new_empty(q.shape[:2], dtype=torch.float32)
-    for run in _runs(bounds):
-        attended, sums = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            *(run.of(x) for x in (q, k, v)), 0.0, is_causal, scale=scale
-        )
-        run.of(out).copy_(attended)
-        run.of(log_sums).copy_(sums)
+    with small_products():
+        for run in _runs(bounds):
+            attended, sums = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+                *(run.of(x) for x in (q, k, v)), 0.0, is_causal, scale=scale
+            )
+            run.of(out).copy_(attended)
+            run.of(log_sums).copy_(sums)
     return out, log_sums
 
 
@@ -192,12 +194,13 @@ def _attend_by_piece_backward(
     by_q, by_k, by_v = (
         torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v)
     )
-    for run in _runs(bounds):
-        found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
-            *(run.of(x) for x in (grad, q, k, v, out, log_sums)), 0.0, is_causal, scale=scale
-        )
-        for to, part in zip((by_q, by_k, by_v), found, strict=True):
-            run.of(to).copy_(part)
+    with small_products():
+        for run in _runs(bounds):
+            found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+                *(run.of(x) for x in (grad, q, k, v, out, log_sums)), 0.0, is_causal, scale=scale
+            )
+            for to, part in zip((by_q, by_k, by_v), found, strict=True):
+                run.of(to).copy_(part)
     return by_q, by_k, by_v
 
 

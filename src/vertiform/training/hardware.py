@@ -17,6 +17,8 @@ import torch
 from torch import nn
 
 from vertiform.errors import ConfigError
+from vertiform.models.products import onednn_pays
+from vertiform.training.flops import peak_flops
 from vertiform.training.trainer import TrainerParams, cpu_threads
 
 CPU_FACTS = Path("/proc/cpuinfo")
@@ -39,8 +41,10 @@ class Choices:
     precision: Lightning's name for it: "32-true" or "bf16-mixed".
     compiles:  "on" or "off": torch.compile of the network's blocks.
     matmul:    torch.set_float32_matmul_precision: "high" lets products of float32 matrices run in
-               TF32 (10 bits of mantissa), "highest" does not.
+               TF32 (10 bits of mantissa), "highest" does not; "medium" is oneDNN on a CPU where
+               it is as exact (models.products).
     threads:   CPU threads for one operation.
+    peak_flops: dense FLOP/s of the device at its best in this precision; None if unknown.
     """
 
     device: str
@@ -48,6 +52,7 @@ class Choices:
     compiles: Choice
     matmul: Choice
     threads: Choice
+    peak_flops: float | None
 
     def say(self) -> None:
         """Log each choice with its reason."""
@@ -58,8 +63,16 @@ class Choices:
         }
         if self.matmul.value == "high":
             said["float32 matrix products"] = Choice("TF32", self.matmul.reason)
+        if self.matmul.value == "medium":
+            said["float32 matrix products"] = Choice("oneDNN", self.matmul.reason)
         for what, (value, reason) in said.items():
             logger.info("%s: %s (%s).", what, value, reason)
+        if self.peak_flops is None:
+            logger.info(
+                "No model FLOPs utilisation is logged: what this device computes at its best in "
+                "%s is not known. FLOPs per second are.",
+                self.precision.value,
+            )
 
 
 def choose(trainer: TrainerParams) -> Choices:
@@ -72,6 +85,7 @@ def choose(trainer: TrainerParams) -> Choices:
         compiles=_compiles(trainer, device),
         matmul=_matmul(device, precision),
         threads=_threads(trainer),
+        peak_flops=_peak_flops(device, precision),
     )
 
 
@@ -145,6 +159,9 @@ def _compiles(trainer: TrainerParams, device: str) -> Choice:
 def _matmul(device: str, precision: Choice) -> Choice:
     if device == "cuda" and precision.value == "bf16-mixed":
         return Choice("high", "what autocast leaves in float32 is sums, not products")
+    if device == "cpu":
+        pays, why = onednn_pays()
+        return Choice("medium" if pays else "highest", why)
     return Choice("highest", "no less precise than asked for")
 
 
@@ -153,6 +170,12 @@ def _threads(trainer: TrainerParams) -> Choice:
         return Choice(str(trainer.threads), "asked for by trainer.threads")
     allowed = len(os.sched_getaffinity(0))
     return Choice(str(allowed), "every core this process may use")
+
+
+def _peak_flops(device: str, precision: Choice) -> float | None:
+    if device == "cpu":
+        return None
+    return peak_flops(torch.cuda.get_device_name(), precision=precision.value)
 
 
 def _has_amx() -> bool:
