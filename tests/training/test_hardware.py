@@ -34,12 +34,15 @@ def test_what_is_asked_for_is_taken():
 def test_each_choice_is_said_with_its_reason_and_tf32_only_where_it_is_used(caplog):
     with caplog.at_level(logging.INFO):
         choose(trainer_with(precision="auto", compile="auto", threads=0)).say()
-    assert [record.message.split(":")[0] for record in caplog.records] == [
+    *choices, utilisation = [record.message for record in caplog.records]
+    assert [said.split(":")[0] for said in choices[:3]] == [
         "precision",
         "torch.compile",
         "CPU threads",
     ]
-    assert all("(" in record.message for record in caplog.records)
+    assert all(said.endswith(").") for said in choices)
+    assert "TF32" not in caplog.text
+    assert utilisation.startswith("No model FLOPs utilisation is logged: ")
 
 
 def test_settings_of_torch_are_given_back():

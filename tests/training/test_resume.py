@@ -57,12 +57,12 @@ def uninterrupted(folder) -> MemorySink:
 
 
 def curves(*sinks: MemorySink) -> dict[tuple[int, str], float]:
-    """Every point but those of time, which no two runs share."""
+    """Every point but those of time and memory, which no two runs share."""
     return {
         (step, name): value
         for sink in sinks
         for step, name, value in sink.points
-        if not name.startswith("speed/")
+        if not name.startswith(("speed/", "memory/"))
     }
 
 

@@ -12,11 +12,18 @@ GRADIENT_NORM = "train/gradient_norm"
 # Speed: of the training steps alone, validation left out.
 TOKENS_PER_SECOND = "speed/tokens_per_second"
 EXAMPLES_PER_SECOND = "speed/examples_per_second"
+MODEL_FLOPS_PER_SECOND = "speed/model_flops_per_second"  # training/flops.py counts them
+MODEL_FLOPS_UTILISATION = "speed/model_flops_utilisation"  # of the device's peak
+DATA_WAIT_FRACTION = "speed/data_wait_fraction"  # of the time: the loop had no batch
+PADDING_FRACTION = "speed/padding_fraction"  # of the tokens computed
+PEAK_MEMORY_BYTES = "memory/peak_bytes"  # on a GPU what tensors took, else the whole process
 
 # Validation: one point every validation.
 VAL_NATS_PER_TOKEN = "val/nats_per_token"
 VAL_PERPLEXITY = "val/perplexity"
 VAL_LOSS_NATS = "val/loss_nats"
+VAL_NEXT_SENTENCE_NATS = "val/next_sentence_nats"
+VAL_REPLACED_NATS = "val/replaced_nats"  # is this token the original or a replacement
 
 # Scores of a task; `on("test", F1_MACRO)` is the metric's full name.
 ACCURACY = "accuracy"
@@ -81,6 +88,11 @@ def on(split: str, score: str) -> str:
 def best(metric: str) -> str:
     """Return the name of a metric at the step whose weights are kept: "best/val/f1_macro"."""
     return f"best/{metric}"
+
+
+def of_domain(metric: str, domain: str) -> str:
+    """Return the name of a metric on another domain's text: "val/nats_per_token/general"."""
+    return f"{metric}/{domain}"
 
 
 def of_class(score: str, label: str) -> str:

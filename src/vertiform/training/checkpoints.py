@@ -7,13 +7,16 @@ tensor belongs) and, written last, manifest.json with the sha256 of both.
 import hashlib
 import json
 import logging
+import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from lightning.fabric.plugins import CheckpointIO
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -36,13 +39,46 @@ def fingerprint_of(config: Mapping[str, Any], *, data_sha256: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+class Snapshot(NamedTuple):
+    """A state as it was at one moment: its tensors by name, in host memory, and the rest as JSON.
+
+    The rest has a marker where a tensor belongs.
+    """
+
+    tensors: dict[str, Tensor]
+    plain: str
+
+
+def snapshot_of(state: Mapping[str, Any], *, into: Mapping[str, Tensor] | None = None) -> Snapshot:
+    """Copy nested dicts, lists and tuples of tensors and plain values to host memory.
+
+    into: tensors of an earlier snapshot that nobody needs any more. Their memory is written over
+          where it fits, so that a run's snapshots take the memory of one.
+    """
+    found: dict[str, Tensor] = {}
+    plain = _without_tensors(state, name="", tensors=found, seen={})
+    into = into or {}
+    copies = {name: _copied(tensor, into.get(name)) for name, tensor in found.items()}
+    if any(tensor.is_cuda for tensor in found.values()):
+        torch.cuda.current_stream().synchronize()  # once, not for each tensor
+    return Snapshot(copies, json.dumps(plain))
+
+
+def state_of(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the state that a snapshot was taken of, with the snapshot's own tensors."""
+    return _with_tensors(json.loads(snapshot.plain), snapshot.tensors)
+
+
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write nested dicts, lists and tuples of tensors and plain values to folder `path`."""
-    tensors: dict[str, Tensor] = {}
-    plain = _without_tensors(state, name="", tensors=tensors, seen={})
+    write_snapshot(path, snapshot_of(state))
+
+
+def write_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot to folder `path`, whole or not at all."""
     with folder_written_whole(path) as aside:
-        save_file(tensors, aside / TENSORS)
-        (aside / STATE).write_text(json.dumps(plain), encoding="utf-8")
+        _save_file(snapshot.tensors, aside / TENSORS)
+        (aside / STATE).write_text(snapshot.plain, encoding="utf-8")
         sums = {name: sha256_of(aside / name) for name in (TENSORS, STATE)}
         write_json(aside / MANIFEST, {"format": FORMAT, "sha256": sums})
 
@@ -55,8 +91,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"Checkpoint {path} is damaged: {damage}.",
             fix=f"delete {path} and run the same command again; it goes on from an older one.",
         )
-    plain = json.loads((path / STATE).read_text(encoding="utf-8"))
-    return _with_tensors(plain, load_file(path / TENSORS))
+    plain = (path / STATE).read_text(encoding="utf-8")
+    return state_of(Snapshot(load_file(path / TENSORS), plain))
 
 
 def damage_of(path: Path) -> str | None:
@@ -69,26 +105,6 @@ def damage_of(path: Path) -> str | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
     return None
-
-
-class SafetensorsIO(CheckpointIO):
-    """Makes Lightning write and read its checkpoints in our format, never by pickle."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        """Write Lightning's checkpoint."""
-        write_checkpoint(Path(path), checkpoint)
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read it. Tensors come to the CPU; Lightning moves them on."""
-        return read_checkpoint(Path(path))
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Remove it."""
-        shutil.rmtree(path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +155,26 @@ class RunCheckpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+def _save_file(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file. Raises OSError, which safetensors hides in an error of its own."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), str(path)) from error
+
+
+def _copied(tensor: Tensor, into: Tensor | None) -> Tensor:
+    """Copy to host memory. From a GPU the copy may still be under way: synchronise, then read."""
+    if into is None or into.shape != tensor.shape or into.dtype != tensor.dtype:
+        # Pinned, or the copy would go through a small buffer of the driver's, at half the speed.
+        into = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+    return into.copy_(tensor, non_blocking=tensor.is_cuda)
+
+
 def _without_tensors(
     value: Any, *, name: str, tensors: dict[str, Tensor], seen: dict[tuple[Any, ...], str]
 ) -> Any:
@@ -151,7 +187,7 @@ def _without_tensors(
         place = (value.data_ptr(), value.storage_offset(), *value.shape, *value.stride())
         if value.numel() == 0 or place not in seen:
             seen[place] = name
-            tensors[name] = value.detach().cpu().contiguous()
+            tensors[name] = value.detach()
         return {"__tensor__": seen[place]}
     if isinstance(value, Mapping):
         # As pairs, because JSON would turn the optimiser's whole-number keys into text.

@@ -14,13 +14,16 @@ from typing import Any, Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vertiform.errors import ConfigError
+from vertiform.evaluation import names
 from vertiform.training.callbacks.dropout import CountedDropout
 from vertiform.training.callbacks.health import Health
 from vertiform.training.callbacks.keeper import Keeper
 from vertiform.training.callbacks.meter import Meter
 from vertiform.training.callbacks.preemption import Preempted, Preemption
 from vertiform.training.callbacks.progress import Progress
-from vertiform.training.checkpoints import RunCheckpoints, SafetensorsIO, read_checkpoint
+from vertiform.training.checkpoint_writer import CheckpointWriter, SafetensorsIO
+from vertiform.training.checkpoints import RunCheckpoints
+from vertiform.training.feed import Feed, StepFlops
 from vertiform.training.hardware import Choices, applied, choose, compile_blocks
 from vertiform.training.metrics import MetricSink, SinkLogger
 from vertiform.training.trainer import TrainerParams, memory_kept
@@ -32,14 +35,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """What a finished fit says of itself. `seconds` and the speed are of this process only."""
+    """What a finished fit says of itself. `seconds` and the speed are of this process only.
+
+    speed: evaluation.names to means over all training steps, and the most memory taken; empty if
+           there was no step left to train.
+    """
 
     best_metrics: dict[str, float]
     best_step: int
     steps: int
     seconds: float
-    tokens_per_second: float
+    speed: dict[str, float]
     resumed_from_step: int | None
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of the training steps; 0 if there was none left."""
+        return self.speed.get(names.TOKENS_PER_SECOND, 0.0)
 
 
 def fit(
@@ -58,6 +70,7 @@ def fit(
     fingerprint: str,
     sink: MetricSink,
     what: str,
+    step_flops: StepFlops | None = None,
 ) -> FitResult:
     """Train `module` for `total_steps` steps and leave the best validated weights in it.
 
@@ -70,21 +83,18 @@ def fit(
     checkpoints:        folder to go on from after a kill; None keeps none.
     fingerprint:        the run's identity (checkpoints.fingerprint_of); only the same run goes on.
     what:               a few words for the progress line, such as "pretrain software".
+    step_flops:         the model FLOPs of a batch (training.flops); None logs none.
 
     total_steps and validate_every_steps count steps of the optimiser. Every batch has an int
-    `num_tokens`, counted for the speed. Each pass reseeds torch from (seed, its number), so dropout
-    needs no carried state. Validation also runs after the last step.
-    Raises TrainingError when the loss stops being a number. On SIGTERM, saves and exits with 143.
+    `num_tokens`, and `num_slots` if some of what is computed is padding. Each pass reseeds torch
+    from (seed, its number), so dropout needs no carried state. Validation also runs after the last
+    step. Raises TrainingError when the loss stops being a number. On SIGTERM, saves and exits with
+    143. A checkpoint that cannot be written is said, and training goes on.
     """
     _check(total_steps, validate_every_steps)
     choices = choose(trainer)
     started = time.monotonic()
-    with (
-        _kept_in(checkpoints) as root,
-        applied(choices),
-        memory_kept(),
-        _quiet_lightning(),
-    ):
+    with _kept_in(checkpoints) as root, applied(choices), memory_kept(), _quiet_lightning():
         run = RunCheckpoints.of(
             root, fingerprint=fingerprint, keeps_last=trainer.keeps_last_checkpoints
         )
@@ -92,54 +102,70 @@ def fit(
         first_step = run.facts_of(found)["step"] if found else 0
         if found:
             logger.info("%s goes on from step %d of %d.", what, first_step, total_steps)
-
-        health = Health(gradient_clip_norm=gradient_clip_norm)
-        meter = Meter(sink=sink, health=health, every_steps=trainer.log_every_steps)
-        preemption = Preemption()
-        keeper = Keeper(
-            run=run,
-            health=health,
-            preemption=preemption,
-            every_steps=trainer.checkpoint_every_steps if checkpoints else None,
-            validate_every_steps=validate_every_steps,
-            total_steps=total_steps,
-            monitor=monitor,
-            mode=mode,
-        )
-        progress = Progress(
-            what=what, total_steps=total_steps, monitor=monitor, meter=meter, health=health
-        )
-        if found and first_step == total_steps:  # killed between its last step and its result
-            keeper.remember(run.facts_of(found))
-        else:
-            choices.say()
-            if choices.compiles.value == "on":
-                compile_blocks(module)
-            lightning = _lightning_trainer(
-                trainer,
-                choices,
-                total_steps=total_steps,
-                validate_every_steps=validate_every_steps,
-                callbacks=[CountedDropout(seed=seed), preemption, health, meter, progress, keeper],
-                sink=sink,
-                root=root,
+        with CheckpointWriter(run) as writer:
+            feed = Feed(
+                train_batches(first_step * trainer.accumulation),
+                pins=choices.device == "cuda",
+                step_flops=step_flops,
             )
-            with _interrupts_passed_on(what):
-                lightning.fit(
-                    module,
-                    train_dataloaders=train_batches(first_step * trainer.accumulation),
-                    val_dataloaders=validation_batches(),
-                    ckpt_path=found,
+            health = Health(gradient_clip_norm=gradient_clip_norm)
+            meter = Meter(
+                sink=sink,
+                health=health,
+                feed=feed,
+                peak_flops=choices.peak_flops,
+                every_steps=trainer.log_every_steps,
+            )
+            preemption = Preemption()
+            keeper = Keeper(
+                run=run,
+                writer=writer,
+                health=health,
+                preemption=preemption,
+                every_steps=trainer.checkpoint_every_steps if checkpoints else None,
+                validate_every_steps=validate_every_steps,
+                total_steps=total_steps,
+                monitor=monitor,
+                mode=mode,
+            )
+            progress = Progress(
+                what=what, total_steps=total_steps, monitor=monitor, meter=meter, health=health
+            )
+            if found and first_step == total_steps:  # killed between its last step and its result
+                keeper.remember(run.facts_of(found))
+            else:
+                choices.say()
+                if choices.compiles.value == "on":
+                    compile_blocks(module)
+                lightning = _lightning_trainer(
+                    trainer,
+                    choices,
+                    total_steps=total_steps,
+                    validate_every_steps=validate_every_steps,
+                    callbacks=[
+                        CountedDropout(seed=seed),
+                        *(preemption, health, meter, progress),
+                        keeper,  # after the meter: what is saved has been logged
+                    ],
+                    plugins=[SafetensorsIO(writer)],
+                    sink=sink,
+                    root=root,
                 )
-        best_step = keeper.best_step
-        assert best_step is not None  # the last step is always validated
-        module.load_state_dict(read_checkpoint(run.best_at_step(best_step))["weights"])
+                with _interrupts_passed_on(what, writer):
+                    lightning.fit(
+                        module,
+                        train_dataloaders=feed,
+                        val_dataloaders=validation_batches(),
+                        ckpt_path=found,
+                    )
+            assert keeper.best_step is not None  # the last step is always validated
+            module.load_state_dict(writer.best_weights(keeper.best_step))
     return FitResult(
         best_metrics=keeper.best_metrics,
-        best_step=best_step,
+        best_step=keeper.best_step,
         steps=total_steps,
         seconds=time.monotonic() - started,
-        tokens_per_second=meter.tokens_per_second,
+        speed=meter.speed,
         resumed_from_step=first_step if found else None,
     )
 
@@ -151,6 +177,7 @@ def _lightning_trainer(
     total_steps: int,
     validate_every_steps: int,
     callbacks: list[Callback],
+    plugins: list[Any],
     sink: MetricSink,
     root: Path,
 ) -> Trainer:
@@ -168,7 +195,7 @@ def _lightning_trainer(
         log_every_n_steps=trainer.log_every_steps,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        plugins=[SafetensorsIO()],
+        plugins=plugins,
         callbacks=callbacks,
         logger=sink_logger,
         enable_checkpointing=False,
@@ -198,12 +225,19 @@ def _kept_in(checkpoints: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _interrupts_passed_on(what: str) -> Iterator[None]:
+def _interrupts_passed_on(what: str, writer: CheckpointWriter) -> Iterator[None]:
     """End as a process should that was asked to: Lightning exits with 1, which says "refused"."""
     try:
         yield
     except Preempted:
-        logger.info("%s was asked to end and saved where it is; run it again to go on.", what)
+        writer.wait()
+        if writer.saved_step is None:
+            logger.warning("%s was asked to end, and is not saved.", what)
+        else:
+            logger.info(
+                "%s was asked to end, and is saved as of step %d; run it again to go on.",
+                *(what, writer.saved_step),
+            )
         raise SystemExit(EXIT_TERMINATED) from None
     except SystemExit as ended:
         if isinstance(ended.__context__, KeyboardInterrupt):

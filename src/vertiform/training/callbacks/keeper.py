@@ -7,11 +7,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from vertiform.errors import ConfigError, did_you_mean
 from vertiform.training.callbacks.health import Health
 from vertiform.training.callbacks.preemption import Preempted, Preemption, ends_step
-from vertiform.training.checkpoints import OURS, RunCheckpoints, write_checkpoint
+from vertiform.training.checkpoint_writer import CheckpointWriter
+from vertiform.training.checkpoints import OURS, RunCheckpoints
 
 
 class Keeper(Callback):
-    """Writes a checkpoint every few steps and after each validation, and the best weights aside.
+    """Has a checkpoint written every few steps and after each validation; keeps the best weights.
 
     A step that is validated is saved after its validation, not before: going on from the earlier
     moment, Lightning would leave that validation out.
@@ -21,6 +22,7 @@ class Keeper(Callback):
         self,
         *,
         run: RunCheckpoints,
+        writer: CheckpointWriter,
         health: Health,
         preemption: Preemption,
         every_steps: int | None,
@@ -30,6 +32,7 @@ class Keeper(Callback):
         mode: Literal["min", "max"],
     ) -> None:
         self._run = run
+        self._writer = writer
         self._health = health
         self._preemption = preemption
         self._every_steps = every_steps
@@ -75,9 +78,7 @@ class Keeper(Callback):
         if self._is_better(metrics):
             self.best_step = trainer.global_step
             self.best_metrics = {n: v for n, v in metrics.items() if not n.startswith("train/")}
-            write_checkpoint(
-                self._run.best_at_step(self.best_step), {"weights": pl_module.state_dict()}
-            )
+            self._writer.keep_best(pl_module.state_dict(), step=self.best_step)
         if self._every_steps:
             self._save(trainer)
         if self._preemption.is_asked and trainer.global_step < self._total_steps:
@@ -111,4 +112,3 @@ class Keeper(Callback):
     def _save(self, trainer: Trainer) -> None:
         self._health.check(step=trainer.global_step)
         trainer.save_checkpoint(self._run.at_step(trainer.global_step))
-        self._run.prune()

@@ -1,0 +1,124 @@
+"""Writes a run's checkpoints on a thread of its own, so that a step waits for a copy at most.
+
+A step that saves copies its state to host memory; hashing, writing, syncing and renaming are done
+while training goes on. There is one copy: the next save waits until the last one is written.
+"""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins import CheckpointIO
+from torch import Tensor
+
+from vertiform.errors import StorageError
+from vertiform.training.checkpoints import (
+    RunCheckpoints,
+    Snapshot,
+    read_checkpoint,
+    snapshot_of,
+    state_of,
+    write_snapshot,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class CheckpointWriter:
+    """Keeps the best weights in memory, and on disk what a killed run goes on from.
+
+    The best weights are on disk before any checkpoint that needs them. What cannot be written (a
+    full disk) is said once; the run goes on, and its last good checkpoint stays.
+    """
+
+    def __init__(self, run: RunCheckpoints) -> None:
+        self._run = run
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
+        self._under_way: Future[None] | None = None
+        self._state: Snapshot | None = None
+        self._best: Snapshot | None = None
+        self._best_step: int | None = None
+        self._is_best_written = True
+        self._is_failing = False
+        self.saved_step: int | None = None  # of the last checkpoint that is on disk, whole
+
+    def __enter__(self) -> "CheckpointWriter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+
+    def keep_best(self, weights: Mapping[str, Tensor], *, step: int) -> None:
+        """Copy the weights after `step` steps, the best so far; they are written with `save`."""
+        self.wait()
+        into = self._best.tensors if self._best else None
+        self._best = snapshot_of({"weights": weights}, into=into)
+        self._best_step, self._is_best_written = step, False
+
+    def best_weights(self, step: int) -> Mapping[str, Tensor]:
+        """Return the best weights, which are those after `step` steps."""
+        if self._best is not None and self._best_step == step:
+            return state_of(self._best)["weights"]
+        return read_checkpoint(self._run.best_at_step(step))["weights"]
+
+    def save(self, state: Mapping[str, Any], *, step: int) -> None:
+        """Copy the state after `step` steps; it is on disk once the next call or `wait` returns."""
+        self.wait()
+        self._state = snapshot_of(state, into=self._state.tensors if self._state else None)
+        self._under_way = self._thread.submit(self._write, self._state, step)
+
+    def wait(self) -> None:
+        """Return once all that was to be saved is on disk, or was found not to fit."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            under_way.result()
+
+    def _write(self, state: Snapshot, step: int) -> None:
+        try:
+            if self._best is not None and not self._is_best_written:
+                assert self._best_step is not None
+                write_snapshot(self._run.best_at_step(self._best_step), self._best)
+                self._is_best_written = True
+            write_snapshot(self._run.at_step(step), state)
+            self._run.prune()
+        except (StorageError, OSError) as error:
+            if not self._is_failing:
+                logger.warning(
+                    "The checkpoint of step %d is not saved, training goes on without: %s",
+                    *(step, error),
+                )
+            self._is_failing = True
+        else:
+            if self._is_failing:
+                logger.info("The checkpoint of step %d is saved, as those before were not.", step)
+            self._is_failing = False
+            self.saved_step = step
+
+
+class SafetensorsIO(CheckpointIO):
+    """Makes Lightning write and read its checkpoints in our format, never by pickle."""
+
+    def __init__(self, writer: CheckpointWriter) -> None:
+        self._writer = writer
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Hand Lightning's checkpoint to the writer."""
+        self._writer.save(checkpoint, step=checkpoint["global_step"])
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read it. Tensors come to the CPU; Lightning moves them on."""
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove it."""
+        shutil.rmtree(path)
