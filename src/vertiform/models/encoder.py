@@ -3,8 +3,10 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from transformers import (
+    AutoConfig,
     AutoModel,
     AutoModelForMaskedLM,
     BertConfig,
@@ -82,7 +84,15 @@ def load_masked_lm(folder: Path, *, dropout: float | None = None) -> PreTrainedM
 
 def load_encoder(folder: Path, *, dropout: float | None = None) -> PreTrainedModel:
     """Load the encoder of a checkpoint folder, without a head; `dropout` as in load_masked_lm."""
-    return _load(AutoModel, folder, dropout=dropout, add_pooling_layer=False)
+    is_electra = read_config(folder).model_type == "electra"
+    options = {} if is_electra else {"add_pooling_layer": False}  # ELECTRA never has one
+    return _load(AutoModel, folder, dropout=dropout, **options)
+
+
+def read_config(folder: Path) -> Any:
+    """Read the transformers config of a checkpoint folder."""
+    check_is_checkpoint(folder)
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
 def save_checkpoint(network: PreTrainedModel, *, tokenizer: Path, out: Path) -> None:
@@ -96,8 +106,8 @@ def save_checkpoint(network: PreTrainedModel, *, tokenizer: Path, out: Path) -> 
             shutil.copyfile(tokenizer / name, aside / name)
 
 
-def _load(auto: type, folder: Path, *, dropout: float | None, **options: bool) -> PreTrainedModel:
-    _check_is_checkpoint(folder)
+def _load(auto: Any, folder: Path, *, dropout: float | None, **options: bool) -> PreTrainedModel:
+    check_is_checkpoint(folder)
     changed = {"attention_probs_dropout_prob": 0.0}
     if dropout is not None:
         changed["hidden_dropout_prob"] = dropout
@@ -113,7 +123,8 @@ def _load(auto: type, folder: Path, *, dropout: float | None, **options: bool) -
         )
 
 
-def _check_is_checkpoint(folder: Path) -> None:
+def check_is_checkpoint(folder: Path) -> None:
+    """Raise TrainingError unless the folder holds a network in Hugging Face's format."""
     missing = [n for n in ("config.json", "model.safetensors") if not (folder / n).is_file()]
     if missing:
         raise TrainingError(

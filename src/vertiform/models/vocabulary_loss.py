@@ -24,10 +24,13 @@ logger = logging.getLogger(__name__)
 def nats_of_labels(network: PreTrainedModel, hidden: Tensor, labels: Tensor) -> Tensor:
     """Return the mean nats of `labels` under the network's own vocabulary head, a scalar.
 
-    hidden: (N, D), last hidden states at the places to predict. labels: (N,) int64, N at least 1.
+    hidden: (N, D), last hidden states at the places to predict. labels: (N,) int64. Of no labels
+            it is 0, so that a batch in which nothing was selected moves nothing.
     Raises TrainingError for a network whose head is not known here.
     """
     transform, last = _head_of(network)
+    if len(labels) == 0:
+        return hidden.sum()
     return vocabulary_cross_entropy(transform(hidden), last.weight, last.bias, labels)
 
 
@@ -64,10 +67,35 @@ def chunked_cross_entropy(
     """
     if len(labels) == 0:
         raise ValueError("a mean over no labels is no number")
-    if chunk is None:
-        limit = CPU_CHUNK_BYTES if hidden.device.type == "cpu" else GPU_CHUNK_BYTES
-        chunk = max(1, limit // (4 * len(weight)))
+    chunk = chunk or _default_chunk(hidden, weight)
     return _ChunkedCrossEntropy.apply(hidden, weight, bias, labels, chunk, torch.is_grad_enabled())
+
+
+@torch.no_grad()
+def sampled_labels(network: PreTrainedModel, hidden: Tensor, uniform: Tensor) -> Tensor:
+    """Return a token for each place, (N,) int64, drawn from the network's own vocabulary head.
+
+    hidden:  (N, D), last hidden states at these places.
+    uniform: (N,), one number in [0, 1) for each: equal ones draw equal tokens.
+    """
+    transform, last = _head_of(network)
+    chunk = _default_chunk(hidden, last.weight)
+    drawn = []
+    for start in range(0, len(hidden), chunk):
+        rows = slice(start, start + chunk)
+        logits = last(transform(hidden[rows])).float()  # (n, V)
+        # A token's share of [0, total) is its probability: the one in whose share the number falls.
+        upper = logits.softmax(dim=1).cumsum(dim=1)
+        place = uniform[rows, None].to(upper.dtype) * upper[:, -1:]
+        drawn.append(torch.searchsorted(upper, place, right=True).squeeze(1))
+    if not drawn:
+        return torch.empty(0, dtype=torch.int64, device=hidden.device)
+    return torch.cat(drawn).clamp_(max=len(last.weight) - 1)
+
+
+def _default_chunk(hidden: Tensor, weight: Tensor) -> int:
+    limit = CPU_CHUNK_BYTES if hidden.device.type == "cpu" else GPU_CHUNK_BYTES
+    return max(1, limit // (4 * len(weight)))
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):

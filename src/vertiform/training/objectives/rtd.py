@@ -1,0 +1,145 @@
+"""Replaced-token detection (ELECTRA: Clark et al. 2020)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from vertiform.batches.vocabulary import Vocabulary
+from vertiform.batches.windows import Draws, Windows
+from vertiform.errors import ConfigError
+from vertiform.models.attention import reading
+from vertiform.models.encoder import EncoderParams
+from vertiform.models.pretraining import (
+    ReplacedTokenNetwork,
+    build_replaced_token_network,
+    load_replaced_token_network,
+)
+from vertiform.models.vocabulary_loss import nats_of_labels, sampled_labels
+from vertiform.training.objectives.losses import Losses
+from vertiform.training.objectives.mlm import Corruption, MaskedBatch, MaskedLm
+
+
+class ReplacedBatch(NamedTuple):
+    """Windows with tokens hidden, and what decides which tokens the generator puts there.
+
+    uniform:  (N,) float64 in [0, 1), one for each hidden token: it picks from the generator's
+              probabilities, so that equal weights and batches give equal samples.
+    ordinary: (M,) int64, the places in the flattened (B * T) windows of what was no special token.
+    """
+
+    masked: MaskedBatch
+    uniform: Tensor
+    ordinary: Tensor
+    num_tokens: int
+    num_slots: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplacedTokens:
+    """A small generator fills in hidden tokens; the encoder says of each token if it was replaced.
+
+    masked:             which tokens the generator has to fill in.
+    generator_fraction: its width over the encoder's; ELECTRA found 1/4 to 1/2 to be best.
+    discriminator_weight: of the encoder's loss beside the generator's.
+    """
+
+    masked: MaskedLm
+    generator_fraction: float
+    discriminator_weight: float
+
+    reads: ClassVar[str] = "documents"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.generator_fraction <= 1 or self.discriminator_weight <= 0:
+            raise ConfigError(
+                f"objective.generator_fraction {self.generator_fraction} must be over 0 and at "
+                f"most 1, objective.discriminator_weight {self.discriminator_weight} over 0.",
+                fix="ELECTRA's are 0.25 and 50.",
+            )
+
+    def network(self, model: Any, *, vocabulary: Vocabulary) -> ReplacedTokenNetwork:
+        """Return both networks; their weights are drawn from torch's generator.
+
+        Raises ConfigError for a decoder.
+        """
+        if not isinstance(model, EncoderParams):
+            raise ConfigError(
+                "objective=rtd trains an encoder, and the model is a decoder.",
+                fix="say objective=clm, or name a model of conf/model/encoder_*.",
+            )
+        return build_replaced_token_network(
+            model,
+            generator_fraction=self.generator_fraction,
+            vocab_size=vocabulary.size,
+            pad_id=vocabulary.special_ids.pad,
+        )
+
+    def loaded(self, folder: Path, *, dropout: float | None) -> ReplacedTokenNetwork:
+        """Return the networks to go on from an ELECTRA checkpoint, with a new generator."""
+        return load_replaced_token_network(
+            folder, generator_fraction=self.generator_fraction, dropout=dropout
+        )
+
+    def checkpoint_of(self, network: ReplacedTokenNetwork) -> PreTrainedModel:
+        """Return what is written at the end: the discriminator."""
+        return network.discriminator
+
+    def preparer(self, vocabulary: Vocabulary) -> "Gaps":
+        """Return what turns windows of this vocabulary into batches."""
+        return Gaps(corruption=self.masked.preparer(vocabulary), vocabulary=vocabulary)
+
+    def losses(self, network: ReplacedTokenNetwork, batch: ReplacedBatch) -> Losses:
+        """Return the generator's nats per hidden token and the encoder's per ordinary token."""
+        masked = batch.masked
+        read = reading(masked.packing, network.generator)
+        hidden = network.generator.base_model(masked.input_ids, **read).last_hidden_state
+        gaps = hidden.flatten(0, 1).index_select(0, masked.positions)  # (N, D / 4)
+        nats = nats_of_labels(network.generator, gaps, masked.labels)
+
+        # No gradient passes the sampling (section 3.1): the generator only learns to fill in.
+        sampled = sampled_labels(network.generator, gaps.detach(), batch.uniform)  # (N,)
+        filled = masked.input_ids.flatten().index_copy(0, masked.positions, sampled)
+        # A sample that hits the token that stood there is none that was replaced.
+        replaced = torch.zeros_like(filled, dtype=hidden.dtype)
+        replaced.index_copy_(0, masked.positions, (sampled != masked.labels).to(hidden.dtype))
+
+        read = reading(masked.packing, network.discriminator)
+        seen = network.discriminator.base_model(filled.view_as(masked.input_ids), **read)
+        judged = seen.last_hidden_state.flatten(0, 1).index_select(0, batch.ordinary)  # (M, D)
+        found = F.binary_cross_entropy_with_logits(
+            network.logits_of_replaced(judged).float(), replaced[batch.ordinary].float()
+        )
+        return Losses(
+            nats + self.discriminator_weight * found,
+            {
+                "nats_per_token": (nats, len(masked.labels)),
+                "replaced_nats": (found, len(batch.ordinary)),
+            },
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaps:
+    """Hides tokens, and draws what decides how the generator fills them in."""
+
+    corruption: Corruption
+    vocabulary: Vocabulary
+
+    def __call__(self, windows: Windows, draws: Draws, progress: float) -> ReplacedBatch:
+        """Prepare windows, (B, T) int64."""
+        masked = self.corruption(windows, draws, progress)
+        # The row after those that corruption takes.
+        uniform = draws.uniform(self.corruption.DRAWS + 1)[-1].reshape(-1)  # (B * T,)
+        is_ordinary = ~self.vocabulary.is_special[windows.ids.reshape(-1)]
+        return ReplacedBatch(
+            masked=masked,
+            uniform=torch.from_numpy(uniform)[masked.positions],
+            ordinary=torch.from_numpy(is_ordinary).nonzero().squeeze(1),
+            num_tokens=masked.num_tokens,
+            num_slots=masked.num_slots,
+        )
