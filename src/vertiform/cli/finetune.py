@@ -15,6 +15,7 @@ from vertiform.files import read_json, write_json
 if TYPE_CHECKING:
     from vertiform.tracking.lineage import Lineage
     from vertiform.tracking.receipts import Receipt
+    from vertiform.tracking.starts import FetchedStart
     from vertiform.tracking.store import Store
 
 BASELINE = "baseline"
@@ -72,11 +73,12 @@ def run_finetune(
 
     task = instantiate(config["task"])
     data = open_task(task, tasks)
-    fingerprint = identity.identity_of(
-        config, data_sha256=f"{sorted(data.sha256.items())} {identity.weights_sha256(pretrained)}"
-    )
-    aside = identity.UNFINISHED / fingerprint
     store = session.store_of(config)
+    fetched = _fetched(config["starts"], store)
+    read = [sorted(data.sha256.items()), identity.weights_sha256(pretrained)]
+    read += [start.sha256 for start in fetched.values()]
+    fingerprint = identity.identity_of(config, data_sha256=" ".join(map(str, read)))
+    aside = identity.UNFINISHED / fingerprint
     lineage = session.lineage_of(config, data=[tasks, pretrained])
     with start_run(
         store,
@@ -91,6 +93,7 @@ def run_finetune(
                 config,
                 data=data,
                 pretrained=pretrained,
+                fetched=fetched,
                 aside=aside,
                 store=store,
                 lineage=lineage,
@@ -132,6 +135,7 @@ def _each_start(
     *,
     data: Any,
     pretrained: Path,
+    fetched: Mapping[str, "FetchedStart"],
     aside: Path,
     store: "Store",
     lineage: "Lineage",
@@ -153,7 +157,7 @@ def _each_start(
             config=own,
             lineage=lineage,
             parent_id=parent_id,
-            tags={"vertiform.start": name},
+            tags={"vertiform.start": name, **_source(fetched.get(name))},
         ) as run:
             outcome = (
                 _baseline(config, data=data, run_id=run.id)
@@ -163,6 +167,7 @@ def _each_start(
                     name,
                     data=data,
                     pretrained=pretrained,
+                    fetched=fetched.get(name),
                     aside=aside,
                     fingerprint=fingerprint_of(own, data_sha256=aside.name),
                     run=run,
@@ -196,6 +201,7 @@ def _network(
     *,
     data: Any,
     pretrained: Path,
+    fetched: "FetchedStart | None",
     aside: Path,
     fingerprint: str,
     run: Any,
@@ -209,7 +215,7 @@ def _network(
         result = finetune(
             data,
             name=name,
-            start=instantiate(config["starts"][name]),
+            start=instantiate(config["starts"][name] | _weights(fetched)),
             recipe=Recipe(
                 max_tokens=config["task"]["max_tokens"],
                 batches=instantiate(config["batches"]),
@@ -229,6 +235,23 @@ def _network(
         write_json(finished, {"metrics": result.metrics, "seconds": round(result.seconds, 1)})
     kept = read_json(finished)
     return StartOutcome(name, run.id, kept["metrics"], kept["seconds"], bundle=bundle)
+
+
+def _fetched(starts: Mapping[str, Mapping[str, Any]], store: "Store") -> dict[str, "FetchedStart"]:
+    """Bring the starts that are in MLflow here, before anything trains."""
+    found = {name: session.fetched_start(store, start["weights"]) for name, start in starts.items()}
+    return {name: start for name, start in found.items() if start is not None}
+
+
+def _weights(fetched: "FetchedStart | None") -> dict[str, str]:
+    return {} if fetched is None else {"weights": fetched.folder.as_posix()}
+
+
+def _source(fetched: "FetchedStart | None") -> dict[str, str]:
+    """What the run says of a start whose name may mean something else tomorrow."""
+    if fetched is None:
+        return {}
+    return {"vertiform.start_source": fetched.source, "vertiform.start_sha256": fetched.sha256}
 
 
 def _best(outcomes: list[StartOutcome], *, monitor: str) -> StartOutcome:

@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vertiform.checkpoint_names import IN_MLFLOW
+from vertiform.cli import identity
 from vertiform.cli.compose import compose
 
 if TYPE_CHECKING:
     from vertiform.tracking.lineage import Lineage
+    from vertiform.tracking.starts import FetchedStart
     from vertiform.tracking.store import Store
 
 
@@ -25,6 +28,15 @@ def lineage_of(config: Mapping[str, Any], *, data: Sequence[Path]) -> "Lineage":
 
     device = config.get("trainer", {}).get("accelerator", "cpu")
     return collect_lineage(Path.cwd(), data=data, device=device)
+
+
+def fetched_start(store: "Store", name: str | None) -> "FetchedStart | None":
+    """Bring the checkpoint to start from here if `name` is that of one in MLflow; else None."""
+    if name is None or not name.startswith(IN_MLFLOW):
+        return None
+    from vertiform.tracking.starts import fetch_start
+
+    return fetch_start(store, name, into=identity.UNFINISHED / "starts")
 
 
 def add_tracking_option(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,7 @@ CARD = "README.md"
 EXAMPLE = "input_example.json"  # MLflow's own name
 EXAMPLE_PREDICTIONS = "example_predictions.json"
 SCRIPT = "served_model.py"
+FILES_SHA256 = "files.sha256"  # tag of a model, a version or a run: of its list of files
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def log_model(
         except BaseException:
             client.finalize_logged_model(logged.model_id, "FAILED")
             raise
+        client.set_logged_model_tags(logged.model_id, {FILES_SHA256: files_sha256})
         client.finalize_logged_model(logged.model_id, "READY")
         client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
         size_bytes = read_json(folder / "files.json")["bytes"]

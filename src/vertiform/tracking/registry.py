@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vertiform.errors import TrackingError, did_you_mean
 from vertiform.files import folder_written_whole
 from vertiform.tracking.limits import REGISTRY_TEXT_CHARACTERS, shortened
-from vertiform.tracking.packaging import BUNDLE, LoggedModel, read_back
+from vertiform.tracking.packaging import BUNDLE, FILES_SHA256, LoggedModel, read_back
 from vertiform.tracking.store import Store, errors_named
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 CANDIDATE = "candidate"  # just registered
 ALIASES = (CANDIDATE, "staging", "production")
 SECONDS_UNTIL_READY = 60
-FILES_SHA256 = "files.sha256"  # tags that every version of ours carries
-REBUILD = "rebuild"
+REBUILD = "rebuild"  # tags that every version of ours carries, with FILES_SHA256
 MODEL_ID = "model_id"  # MLflow keeps it too, but its server does not give it back
 
 
