@@ -16,6 +16,7 @@ from vertiform.evaluation import names
 from vertiform.training.checkpoints import RunCheckpoints
 from vertiform.training.fit import fit
 from vertiform.training.metrics import MemorySink, NoSink
+from vertiform.training.objectives.losses import Losses
 from vertiform.training.objectives.mlm import MaskedBatch
 
 
@@ -23,14 +24,14 @@ class BreaksAfter:
     """Masked language modelling whose loss is no number from some batch on."""
 
     preparer = MLM.preparer
-    num_predicted = MLM.num_predicted
 
     def __init__(self, *, batches: int) -> None:
         self._left = batches
 
-    def loss(self, network, batch: MaskedBatch) -> torch.Tensor:
+    def losses(self, network, batch: MaskedBatch) -> Losses:
         self._left -= 1
-        return MLM.loss(network, batch) * (1 if self._left >= 0 else math.nan)
+        losses = MLM.losses(network, batch)
+        return losses._replace(total=losses.total * (1 if self._left >= 0 else math.nan))
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +71,7 @@ def test_the_result_is_that_of_the_best_validation(run):
     best = min(losses, key=lambda step: losses[step])
     assert result.fit.best_step == best
     assert result.metrics == {
+        names.VAL_LOSS_NATS: losses[best],  # of one part: the same
         names.VAL_NATS_PER_TOKEN: losses[best],
         names.VAL_PERPLEXITY: sink.of(names.VAL_PERPLEXITY)[best],
     }

@@ -25,6 +25,12 @@ VAL_LOSS_NATS = "val/loss_nats"
 VAL_NEXT_SENTENCE_NATS = "val/next_sentence_nats"
 VAL_REPLACED_NATS = "val/replaced_nats"  # is this token the original or a replacement
 
+# Parts of a loss, as objectives name them: in_training(LOSS_NATS) is "train/loss_nats".
+LOSS_NATS = "loss_nats"  # what is descended
+NATS_PER_TOKEN = "nats_per_token"
+NEXT_SENTENCE_NATS = "next_sentence_nats"
+REPLACED_NATS = "replaced_nats"
+
 # Scores of a task; `on("test", F1_MACRO)` is the metric's full name.
 ACCURACY = "accuracy"
 PRECISION_MACRO = "precision_macro"
@@ -88,6 +94,16 @@ def on(split: str, score: str) -> str:
 def best(metric: str) -> str:
     """Return the name of a metric at the step whose weights are kept: "best/val/f1_macro"."""
     return f"best/{metric}"
+
+
+def in_training(part: str) -> str:
+    """Return the name of a part of a loss in training: in_training("nats_per_token")."""
+    return f"train/{part}"
+
+
+def in_validation(part: str) -> str:
+    """Return the same in validation: "val/nats_per_token"."""
+    return f"val/{part}"
 
 
 def of_domain(metric: str, domain: str) -> str:

@@ -1,45 +1,63 @@
 """LightningModules. They only delegate."""
 
 import math
-from typing import Any, Protocol
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from vertiform.batches.vocabulary import Vocabulary
 from vertiform.evaluation import names
-from vertiform.training.optimizers import AdamW
+from vertiform.training.objectives.losses import Losses
 from vertiform.training.schedules import Schedule
 
 
 class Objective(Protocol):
     """What a language model is trained to do; one file each in objectives/."""
 
-    def loss(self, network: Any, batch: Any) -> Tensor:
-        """Return the mean nats per predicted token of a batch, a scalar."""
+    reads: Literal["documents", "pairs"]  # the kind of stream its windows are cut from
+
+    def network(self, model: Any, *, vocabulary: Vocabulary) -> nn.Module:
+        """Build the network with new weights. Raises ConfigError if `model` is of another kind."""
         ...
 
-    def num_predicted(self, batch: Any) -> int:
-        """How many tokens `loss` is the mean over."""
+    def loaded(self, folder: Path, *, dropout: float | None) -> nn.Module:
+        """Load the network from a checkpoint folder."""
+        ...
+
+    def checkpoint_of(self, network: Any) -> PreTrainedModel:
+        """Return the part of the network that is written when training ends."""
         ...
 
     def preparer(self, vocabulary: Vocabulary) -> Any:
         """Return what turns windows of tokens into batches (batches.windows.Prepare)."""
         ...
 
+    def losses(self, network: Any, batch: Any) -> Losses:
+        """Return the loss of a batch, and what it is made of."""
+        ...
+
 
 class LanguageModule(LightningModule):
-    """Trains any network from token ids to logits under one objective."""
+    """Trains any network from token ids to logits under one objective.
+
+    validated_on: what each series of validation batches is of: "" first, the text that is trained
+                  on, then the domains that are only watched.
+    """
 
     def __init__(
         self,
         *,
         network: nn.Module,
         objective: Objective,
-        optimizer: AdamW,
+        optimizer: "BuildsOptimizer",
         schedule: Schedule,
         total_steps: int,
+        validated_on: Sequence[str] = ("",),
     ) -> None:
         super().__init__()
         self.network = network
@@ -47,22 +65,35 @@ class LanguageModule(LightningModule):
         self._optimizer = optimizer
         self._schedule = schedule
         self._total_steps = total_steps
+        self._validated_on = validated_on
 
-    def training_step(self, batch: Any, batch_index: int) -> Tensor:
-        """Return the loss to descend."""
-        loss = self._objective.loss(self.network, batch)
-        self.log(names.TRAIN_NATS_PER_TOKEN, loss, batch_size=1)
-        return loss
+    def training_step(self, batch: Any, batch_index: int) -> dict[str, Any]:
+        """Return the loss to descend, and what is logged of it (callbacks.meter)."""
+        losses = self._objective.losses(self.network, batch)
+        points = {names.in_training(part): mean for part, (mean, _) in losses.parts.items()}
+        return {"loss": losses.total, "points": {names.TRAIN_LOSS_NATS: losses.total, **points}}
 
-    def validation_step(self, batch: Any, batch_index: int) -> None:
-        """Add a batch to the mean over all predicted tokens of the validation split."""
-        loss = self._objective.loss(self.network, batch)
-        self.log(names.VAL_NATS_PER_TOKEN, loss, batch_size=self._objective.num_predicted(batch))
+    def validation_step(self, batch: Any, batch_index: int, dataloader_idx: int = 0) -> None:
+        """Add a batch to the means over all that is predicted of a validation split."""
+        losses = self._objective.losses(self.network, batch)
+        domain = self._validated_on[dataloader_idx]
+        # Of the whole loss, what the first part counts: it is the one over tokens.
+        whole = {names.LOSS_NATS: (losses.total, next(iter(losses.parts.values()))[1])}
+        for part, (mean, count) in {**whole, **losses.parts}.items():
+            name = names.in_validation(part)
+            self.log(
+                names.of_domain(name, domain) if domain else name,
+                mean,
+                batch_size=count,
+                on_epoch=True,
+                add_dataloader_idx=False,
+            )
 
     def on_validation_epoch_end(self) -> None:
-        """Add the same mean as a perplexity."""
-        nats_per_token = float(self.trainer.callback_metrics[names.VAL_NATS_PER_TOKEN])
-        self.log(names.VAL_PERPLEXITY, perplexity(nats_per_token))
+        """Log the perplexity, which has no mean over batches, but follows from that of the loss."""
+        nats_per_token = self.trainer.callback_metrics.get(names.VAL_NATS_PER_TOKEN)
+        if nats_per_token is not None:
+            self.log(names.VAL_PERPLEXITY, perplexity(float(nats_per_token)))
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser, and the schedule around it, for Lightning."""
@@ -71,6 +102,8 @@ class LanguageModule(LightningModule):
 
 class BuildsOptimizer(Protocol):
     """Settings of an optimiser: optimizers.AdamW, or several for parts of a network."""
+
+    gradient_clip_norm: float
 
     def build(self, network: Any) -> torch.optim.Optimizer:
         """Return the optimiser of the parameters of `network` that are trained."""

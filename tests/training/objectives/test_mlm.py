@@ -13,7 +13,7 @@ from tests.builders import NUM_SPECIAL, SPECIAL, tiny_vocabulary
 from tests.training.objectives.text import draws_for, text_windows, vocabulary
 from tests.training.tiny import MLM, MODEL
 from vertiform.batches.windows import Windows
-from vertiform.errors import ConfigError, TrainingError
+from vertiform.errors import ConfigError
 from vertiform.models.encoder import build_masked_lm
 from vertiform.training.objectives.masking import MASKINGS
 from vertiform.training.objectives.mlm import Corruption, MaskedBatch
@@ -161,13 +161,13 @@ def test_a_batch_says_which_tokens_belong_together_and_counts_them():
 def test_a_batch_in_which_nothing_was_drawn_has_no_loss():
     batch = corrupt(windows_of(batch=1, seq=8), objective=replace(MLM, select_fraction=1e-9))
     assert len(batch.labels) == 0
-    loss = MLM.loss(tiny_network(), batch)
+    loss = MLM.losses(tiny_network(), batch).total
     loss.backward()
     assert loss.item() == 0
 
 
 def test_the_loss_starts_near_the_log_of_the_vocabulary():
-    loss = MLM.loss(tiny_network(), corrupt(windows_of(batch=32, seq=32)))
+    loss = MLM.losses(tiny_network(), corrupt(windows_of(batch=32, seq=32))).total
     assert loss.item() == pytest.approx(math.log(VOCAB_SIZE), rel=0.02)
 
 
@@ -178,7 +178,7 @@ def test_the_head_over_selected_positions_gives_the_loss_of_the_head_over_all():
     logits = network(batch.input_ids).logits  # (B, T, V)
     over_all = F.cross_entropy(logits.view(-1, VOCAB_SIZE), labels)
     # Matrix products of other shapes round differently in the last bits.
-    assert MLM.loss(network, batch).item() == pytest.approx(over_all.item(), rel=1e-6)
+    assert MLM.losses(network, batch).total.item() == pytest.approx(over_all.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1])
@@ -200,10 +200,3 @@ def test_an_unknown_masking_is_answered_with_the_nearest():
 def test_shares_that_exceed_the_whole_are_refused():
     with pytest.raises(ConfigError, match="do not fit within 1"):
         replace(MLM, random_fraction=0.3)
-
-
-def test_a_network_without_a_vocabulary_head_is_named():
-    network = tiny_network()
-    del network.cls
-    with pytest.raises(TrainingError, match="BertForMaskedLM has no vocabulary head"):
-        MLM.loss(network, corrupt(windows_of(batch=2, seq=16)))

@@ -7,16 +7,19 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from vertiform.batches.packing import Packing, packing_of
 from vertiform.batches.vocabulary import Vocabulary
 from vertiform.batches.windows import Draws, Windows
-from vertiform.errors import ConfigError, TrainingError, did_you_mean
+from vertiform.errors import ConfigError, did_you_mean
+from vertiform.evaluation import names
+from vertiform.models.attention import reading
 from vertiform.models.encoder import EncoderParams, build_masked_lm, load_masked_lm
+from vertiform.models.vocabulary_loss import nats_of_labels
 from vertiform.training.objectives.glossary import Glossary, read_glossary
+from vertiform.training.objectives.losses import Losses
 from vertiform.training.objectives.masking import MASKINGS, select, units_of
 
 
@@ -120,21 +123,17 @@ class MaskedLm:
             return self.select_fraction
         return self.select_fraction + (final - self.select_fraction) * progress
 
-    def loss(self, network: PreTrainedModel, batch: MaskedBatch) -> Tensor:
-        """Return the mean nats per selected token, a scalar.
+    def losses(self, network: PreTrainedModel, batch: MaskedBatch) -> Losses:
+        """Return the mean nats per selected token.
 
         The vocabulary head runs over the selected positions only: over all of them it would cost
         more than a small encoder itself.
         """
-        hidden = network.base_model(batch.input_ids).last_hidden_state  # (B, T, D)
+        read = reading(batch.packing, network)
+        hidden = network.base_model(batch.input_ids, **read).last_hidden_state  # (B, T, D)
         selected = hidden.flatten(0, 1).index_select(0, batch.positions)  # (N, D)
-        if not len(batch.labels):
-            return selected.sum()  # 0: a mean over nothing is no number
-        return F.cross_entropy(_head_of(network)(selected).float(), batch.labels)  # (N, V) -> ()
-
-    def num_predicted(self, batch: MaskedBatch) -> int:
-        """How many tokens `loss` is the mean over."""
-        return len(batch.labels)
+        nats = nats_of_labels(network, selected, batch.labels)
+        return Losses(total=nats, parts={names.NATS_PER_TOKEN: (nats.detach(), len(batch.labels))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,14 +178,3 @@ class Corruption:
     @cached_property
     def _ordinary_ids(self) -> np.ndarray:
         return np.flatnonzero(~self.vocabulary.is_special)
-
-
-def _head_of(network: PreTrainedModel) -> torch.nn.Module:
-    for name in ("cls", "lm_head"):  # BERT and its kind; RoBERTa and its kind
-        head = getattr(network, name, None)
-        if head is not None:
-            return head
-    raise TrainingError(
-        f"{type(network).__name__} has no vocabulary head that objective mlm knows.",
-        fix="start from a BERT or RoBERTa checkpoint, or from scratch.",
-    )
