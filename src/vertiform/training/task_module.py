@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import nn
 
 from vertiform.batches.examples import IGNORED, Example, ExampleBatch
 from vertiform.evaluation import names
@@ -67,11 +67,10 @@ class TaskModule(LightningModule):
         self._total_steps = total_steps
         self._found: dict[int, np.ndarray] = {}
 
-    def training_step(self, batch: ExampleBatch, batch_index: int) -> Tensor:
-        """Return the loss to descend."""
+    def training_step(self, batch: ExampleBatch, batch_index: int) -> dict[str, Any]:
+        """Return the loss to descend, and what is logged of it (callbacks.meter)."""
         loss = nats(self.network(batch), batch.targets)
-        self.log(names.TRAIN_LOSS_NATS, loss, batch_size=1)
-        return loss
+        return {"loss": loss, "points": {names.TRAIN_LOSS_NATS: loss.detach()}}
 
     def validation_step(self, batch: ExampleBatch, batch_index: int) -> None:
         """Keep the outputs, to be scored together."""
