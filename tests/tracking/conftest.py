@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.tracking.examples import Shelf, logged_model
-from vertiform.tracking.packaging import LoggedModel
+from vertiform.tracking.model_files import LoggedModel
 from vertiform.tracking.store import DATABASE, Store, open_store
 
 

@@ -9,7 +9,8 @@ from vertiform.evaluation.verdict import GateRow, Verdict
 from vertiform.files import write_json
 from vertiform.tracking.decisions import promote
 from vertiform.tracking.lineage import Code, Lineage
-from vertiform.tracking.packaging import LoggedModel, log_model
+from vertiform.tracking.model_files import LoggedModel
+from vertiform.tracking.packaging import log_model
 from vertiform.tracking.registry import Version, aliases_of, register
 from vertiform.tracking.runs import start_run
 from vertiform.tracking.served_code import PACKAGES

@@ -5,7 +5,7 @@ import pytest
 
 from tests.tracking.examples import REBUILD, logged_model, registered
 from vertiform.errors import TrackingError
-from vertiform.tracking.packaging import LoggedModel
+from vertiform.tracking.model_files import LoggedModel
 from vertiform.tracking.registry import (
     all_versions,
     download_bundle,

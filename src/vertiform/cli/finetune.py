@@ -239,7 +239,10 @@ def _network(
 
 def _fetched(starts: Mapping[str, Mapping[str, Any]], store: "Store") -> dict[str, "FetchedStart"]:
     """Bring the starts that are in MLflow here, before anything trains."""
-    found = {name: session.fetched_start(store, start["weights"]) for name, start in starts.items()}
+    found = {
+        name: session.fetched_start(store, start["weights"], into=identity.FETCHED)
+        for name, start in starts.items()
+    }
     return {name: start for name, start in found.items() if start is not None}
 
 

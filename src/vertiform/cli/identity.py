@@ -10,6 +10,7 @@ from vertiform.files import folder_written_whole, sha256_of
 PLACE_AND_SPEED = ("trainer", "tracking")  # change where and how fast a run is, never its result
 CODE_OF_A_RUN = ("batches", "models", "tasks", "training")
 UNFINISHED = Path("checkpoints")  # of killed runs; a run that ends removes its own
+FETCHED = UNFINISHED / "starts"  # copies of checkpoints in MLflow that runs started from
 OUTSIDE_RELEASE = Path("runs")  # what a run started by hand writes, so that DVC's outputs stay
 
 

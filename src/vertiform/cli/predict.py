@@ -25,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     if not texts:
         raise CorpusError("No text was given.", fix="add it in quotes, or pipe lines to stdin.")
     from vertiform.inference.predictor import Predictor
-    from vertiform.tracking.packaging import BUNDLE
+    from vertiform.tracking.model_files import BUNDLE
     from vertiform.tracking.registry import resolve, verified_files
 
     reference = options.model if set("@/") & set(options.model) else f"{options.model}@{ALIAS}"

@@ -176,7 +176,7 @@ def _holder(
     from vertiform.evaluation.report import compare
     from vertiform.inference.predictor import Predictor
     from vertiform.tasks.rows import read_task
-    from vertiform.tracking.packaging import BUNDLE
+    from vertiform.tracking.model_files import BUNDLE
     from vertiform.tracking.registry import aliases_of, find_version, verified_files
 
     standing = aliases_of(store, version.name).get(alias)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertiform.checkpoint_names import IN_MLFLOW
-from vertiform.cli import identity
 from vertiform.cli.compose import compose
 
 if TYPE_CHECKING:
@@ -30,13 +29,13 @@ def lineage_of(config: Mapping[str, Any], *, data: Sequence[Path]) -> "Lineage":
     return collect_lineage(Path.cwd(), data=data, device=device)
 
 
-def fetched_start(store: "Store", name: str | None) -> "FetchedStart | None":
-    """Bring the checkpoint to start from here if `name` is that of one in MLflow; else None."""
+def fetched_start(store: "Store", name: str | None, *, into: Path) -> "FetchedStart | None":
+    """Bring the checkpoint `name` to a folder below `into` if it is one in MLflow; else None."""
     if name is None or not name.startswith(IN_MLFLOW):
         return None
     from vertiform.tracking.starts import fetch_start
 
-    return fetch_start(store, name, into=identity.UNFINISHED / "starts")
+    return fetch_start(store, name, into=into)
 
 
 def add_tracking_option(parser: argparse.ArgumentParser) -> None:

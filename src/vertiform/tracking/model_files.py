@@ -3,16 +3,34 @@
 MLflow calls a version READY, and lets an alias point at it, whether its files exist or not.
 """
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vertiform.errors import TrackingError
 from vertiform.files import read_json, sha256_of, write_json
+from vertiform.tracking.store import Store, errors_named
+
+BUNDLE = "artifacts/bundle"  # inside a logged model: what Predictor.load takes
+FILES_SHA256 = "files.sha256"  # tag of a model, a version or a run: of its list of files
 
 # MLflow writes this one into the folder when someone loads the model by its registered name.
 WRITTEN_LATER = "registered_model_meta"
 FILES = "files.json"  # {"files": {path: sha256}, "bytes": n}; names every file but itself
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model in MLflow whose files were read back after they were written."""
+
+    model_id: str
+    run_id: str
+    location: str  # the address of its folder of files
+    files_sha256: str  # of its list of files and hashes
+    size_bytes: int
 
 
 def write_file_list(folder: Path) -> str:
@@ -47,6 +65,35 @@ def check_files(folder: Path, *, expected_sha256: str, model: str, rebuild: str)
     extra = sorted(set(found) - set(listed))
     if extra:
         raise TrackingError(f"{model} holds a file that nobody registered: {extra[0]}.", fix=fix)
+
+
+@contextmanager
+def read_back(
+    store: Store, location: str, *, files_sha256: str, model: str, rebuild: str
+) -> Iterator[Path]:
+    """Give the local folder of a logged model's files, each checked by its hash.
+
+    Files on this machine are read where they are; those of a server are fetched for the block.
+    """
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    is_local = location.startswith(("/", "file:"))
+    with tempfile.TemporaryDirectory() as aside:
+        try:
+            with errors_named(store.uri):
+                folder = download_artifacts(
+                    artifact_uri=location,
+                    dst_path=None if is_local else aside,
+                    tracking_uri=store.uri,
+                )
+        except (MlflowException, OSError) as error:
+            raise TrackingError(
+                f"{model} has no files at {location}.",
+                fix=f"make it again with `{rebuild}`, and register that version.",
+            ) from error
+        check_files(Path(folder), expected_sha256=files_sha256, model=model, rebuild=rebuild)
+        yield Path(folder)
 
 
 def _below(folder: Path) -> dict[str, Path]:

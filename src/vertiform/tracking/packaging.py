@@ -4,39 +4,30 @@ import json
 import math
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertiform.errors import TrackingError
 from vertiform.files import read_json, write_json
-from vertiform.tracking.model_files import check_files, write_file_list
+from vertiform.tracking.model_files import (
+    BUNDLE,
+    FILES_SHA256,
+    LoggedModel,
+    read_back,
+    write_file_list,
+)
 from vertiform.tracking.runs import Run
 from vertiform.tracking.served_code import PACKAGES, copy_served_code
-from vertiform.tracking.store import Store, errors_named
+from vertiform.tracking.store import errors_named
 
 if TYPE_CHECKING:
     from mlflow.models import Model
 
-BUNDLE = "artifacts/bundle"  # inside a logged model: what Predictor.load takes
 CARD = "README.md"
 EXAMPLE = "input_example.json"  # MLflow's own name
 EXAMPLE_PREDICTIONS = "example_predictions.json"
 SCRIPT = "served_model.py"
-FILES_SHA256 = "files.sha256"  # tag of a model, a version or a run: of its list of files
-
-
-@dataclass(frozen=True)
-class LoggedModel:
-    """A model in MLflow whose files were read back after they were written."""
-
-    model_id: str
-    run_id: str
-    location: str  # the address of its folder of files
-    files_sha256: str  # of its list of files and hashes
-    size_bytes: int
 
 
 def log_model(
@@ -93,35 +84,6 @@ def log_model(
         client.log_outputs(run.id, [LoggedModelOutput(logged.model_id, step=0)])
         size_bytes = read_json(folder / "files.json")["bytes"]
     return LoggedModel(logged.model_id, run.id, location, files_sha256, size_bytes)
-
-
-@contextmanager
-def read_back(
-    store: Store, location: str, *, files_sha256: str, model: str, rebuild: str
-) -> Iterator[Path]:
-    """Give the local folder of a logged model's files, each checked by its hash.
-
-    Files on this machine are read where they are; those of a server are fetched for the block.
-    """
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-
-    is_local = location.startswith(("/", "file:"))
-    with tempfile.TemporaryDirectory() as aside:
-        try:
-            with errors_named(store.uri):
-                folder = download_artifacts(
-                    artifact_uri=location,
-                    dst_path=None if is_local else aside,
-                    tracking_uri=store.uri,
-                )
-        except (MlflowException, OSError) as error:
-            raise TrackingError(
-                f"{model} has no files at {location}.",
-                fix=f"make it again with `{rebuild}`, and register that version.",
-            ) from error
-        check_files(Path(folder), expected_sha256=files_sha256, model=model, rebuild=rebuild)
-        yield Path(folder)
 
 
 def example_difference(folder: Path) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vertiform.errors import TrackingError, did_you_mean
 from vertiform.files import folder_written_whole
 from vertiform.tracking.limits import REGISTRY_TEXT_CHARACTERS, shortened
-from vertiform.tracking.packaging import BUNDLE, FILES_SHA256, LoggedModel, read_back
+from vertiform.tracking.model_files import BUNDLE, FILES_SHA256, LoggedModel, read_back
 from vertiform.tracking.store import Store, errors_named
 
 if TYPE_CHECKING:

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING
 
 from vertiform.errors import TrackingError, did_you_mean
 from vertiform.files import folder_written_whole
-from vertiform.tracking.model_files import FILES, WRITTEN_LATER, write_file_list
-from vertiform.tracking.packaging import BUNDLE, FILES_SHA256, read_back
+from vertiform.tracking.model_files import (
+    BUNDLE,
+    FILES,
+    FILES_SHA256,
+    WRITTEN_LATER,
+    read_back,
+    write_file_list,
+)
 from vertiform.tracking.registry import REBUILD, resolve, verified_files
 from vertiform.tracking.runs import Run
 from vertiform.tracking.store import Store, errors_named
