@@ -18,6 +18,7 @@ from torch import nn
 
 from vertiform.errors import ConfigError
 from vertiform.models.products import onednn_pays
+from vertiform.training.distributed import place
 from vertiform.training.flops import peak_flops
 from vertiform.training.trainer import TrainerParams, cpu_threads
 
@@ -146,6 +147,8 @@ def _compiles(trainer: TrainerParams, device: str) -> Choice:
     if trainer.compile != "auto":
         return Choice(trainer.compile, "asked for by trainer.compile")
     if device == "cpu":
+        # 2 x 128, 4,096 tokens a step, one thread, in turns: 0.60 s a step without and 0.68 s with,
+        # after 70 s of compiling (on a busy machine).
         return Choice("off", "on a processor it costs more than it gives")
     from torch.utils._triton import has_triton
 
@@ -168,7 +171,9 @@ def _matmul(device: str, precision: Choice) -> Choice:
 def _threads(trainer: TrainerParams) -> Choice:
     if trainer.threads:
         return Choice(str(trainer.threads), "asked for by trainer.threads")
-    allowed = len(os.sched_getaffinity(0))
+    allowed, here = len(os.sched_getaffinity(0)), place().local_ranks
+    if here > 1:
+        return Choice(str(max(1, allowed // here)), f"a share of {allowed} cores for each process")
     return Choice(str(allowed), "every core this process may use")
 
 
