@@ -13,7 +13,9 @@ from transformers import (
 )
 
 from vertiform.errors import TrainingError
+from vertiform.models.encoder import EncoderParams
 from vertiform.models.extension import extend_embeddings
+from vertiform.models.pretraining import build_replaced_token_network
 
 SIZE = {
     "vocab_size": 50,
@@ -55,6 +57,25 @@ def test_new_rows_are_the_mean_of_their_pieces_and_old_rows_stay(build):
     if is_tied:
         assert network.get_output_embeddings().weight is network.get_input_embeddings().weight
     assert network(torch.tensor([[50, 51, 3]])).logits.isfinite().all()
+
+
+def test_a_generator_and_a_discriminator_go_on_sharing_their_embeddings():
+    params = EncoderParams(
+        width=16, depth=1, heads=2, feed_forward_width=16, max_tokens=8, dropout=0.0
+    )
+    network = build_replaced_token_network(params, generator_fraction=0.5, vocab_size=50, pad_id=0)
+    old = network.discriminator.get_input_embeddings().weight.clone()
+    extend_embeddings(network, {50: (7, 8), 51: (9,)})
+    parts = (network.generator, network.discriminator)
+    rows = network.discriminator.get_input_embeddings().weight
+    assert network.generator.get_input_embeddings().weight is rows
+    assert network.generator.get_output_embeddings().weight is rows
+    assert torch.equal(rows[:50], old)
+    assert torch.allclose(rows[50], old[[7, 8]].mean(dim=0))
+    assert [part.config.vocab_size for part in parts] == [52, 52]
+    assert len(network.generator.get_output_embeddings().bias) == 52
+    ids = torch.tensor([[50, 51, 3]])
+    assert all(part(ids).logits.isfinite().all() for part in parts)
 
 
 def test_a_row_that_the_checkpoint_kept_free_is_used():

@@ -9,24 +9,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from vertiform.errors import TrainingError
 
 
-def extend_embeddings(network: PreTrainedModel, pieces: Mapping[int, Sequence[int]]) -> None:
+def extend_embeddings(network: nn.Module, pieces: Mapping[int, Sequence[int]]) -> None:
     """Give `network` a row for each id in `pieces`, the mean of the rows of its old ids; in place.
 
-    The input embeddings, the vocabulary head and its bias are extended, tied or not. Hidden states
-    and old logits of a text without new tokens stay what they were; its loss rises by what the
-    softmax now gives to the new tokens.
+    The input embeddings, the vocabulary head and its bias are extended, of every transformers model
+    in `network`; what was one parameter before stays one. Hidden states and old logits of a text
+    without new tokens stay what they were; its loss rises by what the softmax now gives to them.
     """
     if not pieces:
         return
-    rows = 1 + max(pieces)
-    embeddings: Any = network.get_input_embeddings()
-    before = embeddings.num_embeddings
+    shared = _shared(network)
+    for model in _models(network):
+        _extend(model, pieces)
+    for first, *others in shared:
+        for other in others:
+            place, _, name = other.rpartition(".")
+            setattr(network.get_submodule(place), name, network.get_parameter(first))
+
+
+def _extend(model: Any, pieces: Mapping[int, Sequence[int]]) -> None:
+    rows, before = 1 + max(pieces), model.config.vocab_size
     unknown = sorted({old for ids in pieces.values() for old in ids if old >= before})
     if unknown:
         raise TrainingError(
@@ -36,16 +44,31 @@ def extend_embeddings(network: PreTrainedModel, pieces: Mapping[int, Sequence[in
         )
     if rows > before:
         # Not transformers' mean of all rows: every new row is written below.
-        network.resize_token_embeddings(rows, mean_resizing=False)
+        model.resize_token_embeddings(rows, mean_resizing=False)
     with torch.no_grad():
-        for parameter in _by_token(network):
+        for parameter in _by_token(model):
             for new, old in pieces.items():
                 parameter[new] = parameter[list(old)].mean(dim=0)
 
 
-def _by_token(network: PreTrainedModel) -> list[Tensor]:
+def _models(network: nn.Module) -> list[PreTrainedModel]:
+    """The transformers models in `network`, those within another left out."""
+    if isinstance(network, PreTrainedModel):
+        return [network]
+    return [model for part in network.children() for model in _models(part)]
+
+
+def _shared(network: nn.Module) -> list[list[str]]:
+    """The names of each parameter that has several."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in network.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return [of_one for of_one in names.values() if len(of_one) > 1]
+
+
+def _by_token(model: Any) -> list[Tensor]:
     """Every parameter with a row (or a number, of a bias) for each token; tied ones once."""
-    modules: list[Any] = [network.get_input_embeddings(), network.get_output_embeddings()]
+    modules = [model.get_input_embeddings(), model.get_output_embeddings()]
     found = [
         part
         for module in modules
