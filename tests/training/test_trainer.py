@@ -33,8 +33,6 @@ def test_kept_memory_is_not_faulted_in_again():
 @pytest.mark.parametrize(
     "name",
     [
-        "devices",
-        "nodes",
         "accumulation",
         "checkpoint_every_steps",
         "keeps_last_checkpoints",
@@ -57,11 +55,9 @@ def test_an_unknown_choice_names_the_one_meant():
         trainer_with(compile="yes")
 
 
-def test_several_devices_need_a_strategy_that_uses_them():
-    with pytest.raises(ConfigError, match=r"strategy is one, but 4 devices.*\n.*trainer=ddp"):
-        trainer_with(devices=2, nodes=2)
-
-
-def test_a_step_is_cut_into_one_part_for_each_pass_of_each_process():
-    params = trainer_with(strategy="ddp", devices=2, nodes=3, accumulation=4)
-    assert params.parts_per_step == 24
+def test_a_step_is_cut_into_one_part_for_each_pass_of_each_process(monkeypatch):
+    assert trainer_with(accumulation=4).parts_per_step == 4
+    started = {"RANK": "1", "WORLD_SIZE": "6", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    assert trainer_with(strategy="ddp", accumulation=4).parts_per_step == 24

@@ -32,8 +32,6 @@ PACKED = PackedParams(window_tokens=16, windows_per_batch=4, max_validation_wind
 CPU = TrainerParams(
     accelerator="cpu",
     strategy="one",
-    devices=1,
-    nodes=1,
     precision="32-true",
     compile="off",
     accumulation=1,

@@ -17,12 +17,11 @@ from torch import Tensor
 from vertiform.errors import StorageError
 from vertiform.training.checkpoints import (
     RunCheckpoints,
-    Snapshot,
-    read_checkpoint,
     snapshot_of,
     state_of,
     write_snapshot,
 )
+from vertiform.training.sharded import read_sharded
 
 logger = logging.getLogger(__name__)
 
@@ -32,14 +31,16 @@ class CheckpointWriter:
 
     The best weights are on disk before any checkpoint that needs them. What cannot be written (a
     full disk) is said once; the run goes on, and its last good checkpoint stays.
+    What is a method with an underscore and no more than a call, many processes do together
+    (training/sharded_writer.py).
     """
 
     def __init__(self, run: RunCheckpoints) -> None:
         self._run = run
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self._under_way: Future[None] | None = None
-        self._state: Snapshot | None = None
-        self._best: Snapshot | None = None
+        self._state: Any = None  # what _copy returned
+        self._best: Any = None
         self._best_step: int | None = None
         self._is_best_written = True
         self._is_failing = False
@@ -57,20 +58,21 @@ class CheckpointWriter:
     def keep_best(self, weights: Mapping[str, Tensor], *, step: int) -> None:
         """Copy the weights after `step` steps, the best so far; they are written with `save`."""
         self.wait()
-        into = self._best.tensors if self._best else None
-        self._best = snapshot_of({"weights": weights}, into=into)
+        self._best = self._copy({"weights": weights}, into=self._best)
         self._best_step, self._is_best_written = step, False
 
-    def best_weights(self, step: int) -> Mapping[str, Tensor]:
-        """Return the best weights, which are those after `step` steps."""
+    def best_weights(self, step: int) -> Mapping[str, Tensor] | None:
+        """Return the best weights, which are those after `step` steps; None if this process is not
+        the one of many that gets them.
+        """
         if self._best is not None and self._best_step == step:
             return state_of(self._best)["weights"]
-        return read_checkpoint(self._run.best_at_step(step))["weights"]
+        return read_sharded(self._run.best_at_step(step), mesh=None)["weights"]
 
     def save(self, state: Mapping[str, Any], *, step: int) -> None:
         """Copy the state after `step` steps; it is on disk once the next call or `wait` returns."""
         self.wait()
-        self._state = snapshot_of(state, into=self._state.tensors if self._state else None)
+        self._state = self._copy(state, into=self._state)
         self._under_way = self._thread.submit(self._write, self._state, step)
 
     def wait(self) -> None:
@@ -79,14 +81,26 @@ class CheckpointWriter:
         if under_way is not None:
             under_way.result()
 
-    def _write(self, state: Snapshot, step: int) -> None:
+    def _copy(self, state: Mapping[str, Any], *, into: Any) -> Any:
+        return snapshot_of(state, into=into.tensors if into else None)
+
+    def _put(self, path: Path, copy: Any) -> None:
+        write_snapshot(path, copy)
+
+    def _prune(self) -> None:
+        self._run.prune()
+
+    def _write_best(self) -> None:
+        if self._best is not None and not self._is_best_written:
+            assert self._best_step is not None
+            self._put(self._run.best_at_step(self._best_step), self._best)
+            self._is_best_written = True
+
+    def _write(self, state: Any, step: int) -> None:
         try:
-            if self._best is not None and not self._is_best_written:
-                assert self._best_step is not None
-                write_snapshot(self._run.best_at_step(self._best_step), self._best)
-                self._is_best_written = True
-            write_snapshot(self._run.at_step(step), state)
-            self._run.prune()
+            self._write_best()
+            self._put(self._run.at_step(step), state)
+            self._prune()
         except (StorageError, OSError) as error:
             if not self._is_failing:
                 logger.warning(
@@ -117,7 +131,7 @@ class SafetensorsIO(CheckpointIO):
         self, path: Any, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """Read it. Tensors come to the CPU; Lightning moves them on."""
-        return read_checkpoint(Path(path))
+        return read_sharded(Path(path), mesh=None)
 
     def remove_checkpoint(self, path: Any) -> None:
         """Remove it."""

@@ -1,7 +1,8 @@
 """Checkpoints of a run: safetensors and JSON, written whole, checked when read.
 
 A checkpoint is a folder: tensors.safetensors, state.json (everything else, with a marker where a
-tensor belongs) and, written last, manifest.json with the sha256 of both.
+tensor belongs) and, written last, manifest.json with the sha256 of both. One of many processes has
+more files, which the manifest names too (training/sharded.py).
 """
 
 import hashlib
@@ -77,10 +78,15 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 def write_snapshot(path: Path, snapshot: Snapshot) -> None:
     """Write a snapshot to folder `path`, whole or not at all."""
     with folder_written_whole(path) as aside:
-        _save_file(snapshot.tensors, aside / TENSORS)
-        (aside / STATE).write_text(snapshot.plain, encoding="utf-8")
-        sums = {name: sha256_of(aside / name) for name in (TENSORS, STATE)}
-        write_json(aside / MANIFEST, {"format": FORMAT, "sha256": sums})
+        fill_folder(aside, snapshot, sums={})
+
+
+def fill_folder(folder: Path, snapshot: Snapshot, *, sums: Mapping[str, str]) -> None:
+    """Write a snapshot, and the manifest; `sums` are the sha256 of what else is in the folder."""
+    save_tensors(snapshot.tensors, folder / TENSORS)
+    (folder / STATE).write_text(snapshot.plain, encoding="utf-8")
+    own = {name: sha256_of(folder / name) for name in (TENSORS, STATE)}
+    write_json(folder / MANIFEST, {"format": FORMAT, "sha256": {**own, **sums}})
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -91,15 +97,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"Checkpoint {path} is damaged: {damage}.",
             fix=f"delete {path} and run the same command again; it goes on from an older one.",
         )
-    plain = (path / STATE).read_text(encoding="utf-8")
-    return state_of(Snapshot(load_file(path / TENSORS), plain))
+    return state_in(path)
+
+
+def state_in(folder: Path) -> dict[str, Any]:
+    """Read what is whole in a checkpoint folder that was checked before."""
+    plain = (folder / STATE).read_text(encoding="utf-8")
+    return state_of(Snapshot(load_file(folder / TENSORS), plain))
 
 
 def damage_of(path: Path) -> str | None:
     """Say what is wrong with a checkpoint folder; None if it is as it was written."""
     try:
         sums = read_json(path / MANIFEST)["sha256"]
-        for name in (TENSORS, STATE):
+        for name in sorted({TENSORS, STATE, *sums}):
             if sha256_of(path / name) != sums[name]:
                 return f"{name} is not what was written"
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -155,7 +166,7 @@ class RunCheckpoints:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _save_file(tensors: dict[str, Tensor], path: Path) -> None:
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file. Raises OSError, which safetensors hides in an error of its own."""
     try:
         save_file(tensors, path)

@@ -1,12 +1,14 @@
 """Trains a LightningModule for a number of steps: the one loop of pretraining and fine-tuning."""
 
+import copy
+import functools
 import logging
 import signal
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,11 +23,15 @@ from vertiform.training.callbacks.keeper import Keeper
 from vertiform.training.callbacks.meter import Meter
 from vertiform.training.callbacks.preemption import Preempted, Preemption
 from vertiform.training.callbacks.progress import Progress
+from vertiform.training.callbacks.shared_preemption import SharedPreemption
 from vertiform.training.checkpoint_writer import CheckpointWriter, SafetensorsIO
 from vertiform.training.checkpoints import RunCheckpoints
+from vertiform.training.distributed import Place, barrier, check_same, from_first, joined
 from vertiform.training.feed import Feed, StepFlops
 from vertiform.training.hardware import Choices, applied, choose, compile_blocks
-from vertiform.training.metrics import MetricSink, SinkLogger
+from vertiform.training.metrics import MetricSink, NoSink, SinkLogger
+from vertiform.training.sharded_writer import ShardedWriter
+from vertiform.training.strategies import environment_of, strategy_of
 from vertiform.training.trainer import TrainerParams, memory_kept
 
 EXIT_TERMINATED = 128 + signal.SIGTERM
@@ -94,15 +100,24 @@ def fit(
     _check(total_steps, validate_every_steps)
     choices = choose(trainer)
     started = time.monotonic()
-    with _kept_in(checkpoints) as root, applied(choices), memory_kept(), _quiet_lightning():
+    with (
+        joined(trainer.strategy, accelerator=trainer.accelerator) as own,
+        _kept_in(checkpoints) as root,
+        applied(choices),
+        memory_kept(),
+        _quiet_lightning(),
+    ):
+        check_same(fingerprint, what="configuration or data")
+        sink = sink if own.rank == 0 else NoSink()
         run = RunCheckpoints.of(
             root, fingerprint=fingerprint, keeps_last=trainer.keeps_last_checkpoints
         )
-        found = run.newest_whole()
+        found = from_first(run.newest_whole)
         first_step = run.facts_of(found)["step"] if found else 0
         if found:
             logger.info("%s goes on from step %d of %d.", what, first_step, total_steps)
-        with CheckpointWriter(run) as writer:
+        is_sharded = trainer.strategy == "fsdp"
+        with ShardedWriter(run) if is_sharded else CheckpointWriter(run) as writer:
             feed = Feed(
                 train_batches(first_step * trainer.accumulation),
                 pins=choices.device == "cuda",
@@ -116,7 +131,7 @@ def fit(
                 peak_flops=choices.peak_flops,
                 every_steps=trainer.log_every_steps,
             )
-            preemption = Preemption()
+            preemption = SharedPreemption() if own.ranks > 1 else Preemption()
             keeper = Keeper(
                 run=run,
                 writer=writer,
@@ -135,8 +150,10 @@ def fit(
                 keeper.remember(run.facts_of(found))
             else:
                 choices.say()
+                # A copy, because what is cut into shares cannot be made whole again in place.
+                trained = copy.deepcopy(module) if is_sharded else module
                 if choices.compiles.value == "on":
-                    compile_blocks(module)
+                    compile_blocks(trained)
                 lightning = _lightning_trainer(
                     trainer,
                     choices,
@@ -144,22 +161,26 @@ def fit(
                     validate_every_steps=validate_every_steps,
                     callbacks=[
                         CountedDropout(seed=seed),
-                        *(preemption, health, meter, progress),
+                        *(preemption, health, meter),
+                        *([progress] if own.rank == 0 else []),
                         keeper,  # after the meter: what is saved has been logged
                     ],
-                    plugins=[SafetensorsIO(writer)],
+                    plugins=[SafetensorsIO(writer), environment_of(trainer.strategy)],
+                    own=own,
                     sink=sink,
                     root=root,
                 )
                 with _interrupts_passed_on(what, writer):
                     lightning.fit(
-                        module,
+                        trained,
                         train_dataloaders=feed,
                         val_dataloaders=validation_batches(),
                         ckpt_path=found,
                     )
             assert keeper.best_step is not None  # the last step is always validated
-            module.load_state_dict(writer.best_weights(keeper.best_step))
+            weights = writer.best_weights(keeper.best_step)
+            if weights is not None:
+                module.load_state_dict(weights)
     return FitResult(
         best_metrics=keeper.best_metrics,
         best_step=keeper.best_step,
@@ -178,6 +199,7 @@ def _lightning_trainer(
     validate_every_steps: int,
     callbacks: list[Callback],
     plugins: list[Any],
+    own: Place,
     sink: MetricSink,
     root: Path,
 ) -> Trainer:
@@ -185,7 +207,9 @@ def _lightning_trainer(
     sink_logger = SinkLogger(sink, completed_steps=lambda: lightning.global_step)
     lightning = Trainer(
         accelerator=choices.device,
-        devices=1,
+        strategy=strategy_of(trainer.strategy),
+        devices=own.local_ranks,
+        num_nodes=own.machines,
         precision=choices.precision.value,  # type: ignore[arg-type]
         max_steps=total_steps,
         max_epochs=1,  # Lightning's: to it a run is one series, however often the data comes
@@ -195,6 +219,8 @@ def _lightning_trainer(
         log_every_n_steps=trainer.log_every_steps,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
+        # What FSDP2 gathers in validation it may keep for training, which inference mode forbids.
+        inference_mode=trainer.strategy != "fsdp",
         plugins=plugins,
         callbacks=callbacks,
         logger=sink_logger,
@@ -220,8 +246,9 @@ def _kept_in(checkpoints: Path | None) -> Iterator[Path]:
         checkpoints.mkdir(parents=True, exist_ok=True)
         yield checkpoints
     else:
-        with tempfile.TemporaryDirectory(prefix="vertiform-fit-") as folder:
-            yield Path(folder)
+        with ExitStack() as removed:
+            make = functools.partial(tempfile.TemporaryDirectory, prefix="vertiform-fit-")
+            yield Path(from_first(lambda: removed.enter_context(make())))
 
 
 @contextmanager
@@ -231,6 +258,7 @@ def _interrupts_passed_on(what: str, writer: CheckpointWriter) -> Iterator[None]
         yield
     except Preempted:
         writer.wait()
+        barrier()  # a launcher ends the others as soon as one has ended
         if writer.saved_step is None:
             logger.warning("%s was asked to end, and is not saved.", what)
         else:

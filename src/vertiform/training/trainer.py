@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from vertiform.errors import ConfigError, did_you_mean
+from vertiform.training.distributed import place
 
 ACCELERATORS = ("cpu", "gpu", "auto")
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
@@ -23,9 +24,8 @@ class TrainerParams:
     """One file of conf/trainer/.
 
     accelerator:            "cpu", "gpu" or "auto".
-    strategy:               "one" device; "ddp" on each a copy of the network, or "fsdp" a share.
-    devices:                of each node; one process for each.
-    nodes:                  machines.
+    strategy:               "one" process, or those that a launcher started (docs/cluster.md): each
+                            with a copy of the network ("ddp") or a share of its rows ("fsdp").
     precision:              "32-true", "bf16-mixed", or "auto": what pays on the device.
     compile:                torch.compile of the network: "on", "off", or "auto": where it pays.
     accumulation:           parts a step's batch is read in, one after the other, when it does not
@@ -40,8 +40,6 @@ class TrainerParams:
 
     accelerator: str
     strategy: str
-    devices: int
-    nodes: int
     precision: str
     compile: str
     accumulation: int
@@ -65,8 +63,6 @@ class TrainerParams:
                     fix=did_you_mean(str(getattr(self, name)), known),
                 )
         for name in (
-            "devices",
-            "nodes",
             "accumulation",
             "checkpoint_every_steps",
             "keeps_last_checkpoints",
@@ -77,16 +73,11 @@ class TrainerParams:
                     f"trainer.{name} is {getattr(self, name)}, which is less than 1.",
                     fix=f"set trainer.{name} to 1 or more.",
                 )
-        if self.strategy == "one" and self.devices * self.nodes > 1:
-            raise ConfigError(
-                f"trainer.strategy is one, but {self.devices * self.nodes} devices are asked for.",
-                fix="say trainer=ddp or trainer=fsdp, or set trainer.devices to 1.",
-            )
 
     @property
     def parts_per_step(self) -> int:
         """How many parts a step's batch is cut into: one for each pass of each process."""
-        return self.accumulation * self.devices * self.nodes
+        return self.accumulation * place().ranks
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from vertiform.errors import TrainingError
@@ -27,7 +28,9 @@ class Health(Callback):
     ) -> None:
         """Scale the gradient down to the highest norm allowed."""
         trained = [p for group in optimizer.param_groups for p in group["params"]]
-        self.gradient_norm = torch.nn.utils.clip_grad_norm_(trained, self._gradient_clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(trained, self._gradient_clip_norm)
+        # Of sharded gradients it is a sum that is still to be made, by all processes together.
+        self.gradient_norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
 
     def on_train_batch_end(
         self,

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from vertiform.evaluation import names
 from vertiform.training.callbacks.health import Health
 from vertiform.training.callbacks.preemption import ends_step
+from vertiform.training.distributed import mean_of_all
 from vertiform.training.feed import Counts, Feed
 from vertiform.training.metrics import MetricSink
 
@@ -34,7 +35,8 @@ class Meter(Callback):
     peak_flops: dense FLOP/s of one device at its best; None leaves its utilisation out.
 
     A training step may return `points` beside its `loss`: scalars by name, one device's, of which
-    the mean over the parts of a step is logged. They are read every `every_steps` steps alone.
+    the mean over the parts of a step, of all processes, is logged. They are read every
+    `every_steps` steps alone.
     """
 
     def __init__(
@@ -137,7 +139,7 @@ class Meter(Callback):
     def _logged(self) -> dict[str, float]:
         since, self._at_last_point = self._at_last_point, self._total
         return {
-            **{name: float(value) for name, value in self._points.items()},
+            **mean_of_all({name: float(value) for name, value in self._points.items()}),
             names.LEARNING_RATE: self._lr,
             names.GRADIENT_NORM: float(self._health.gradient_norm),
             **self._speed(since),
