@@ -24,13 +24,8 @@ def extend_embeddings(network: nn.Module, pieces: Mapping[int, Sequence[int]]) -
     """
     if not pieces:
         return
-    shared = _shared(network)
     for model in _models(network):
         _extend(model, pieces)
-    for first, *others in shared:
-        for other in others:
-            place, _, name = other.rpartition(".")
-            setattr(network.get_submodule(place), name, network.get_parameter(first))
 
 
 def _extend(model: Any, pieces: Mapping[int, Sequence[int]]) -> None:
@@ -56,14 +51,6 @@ def _models(network: nn.Module) -> list[PreTrainedModel]:
     if isinstance(network, PreTrainedModel):
         return [network]
     return [model for part in network.children() for model in _models(part)]
-
-
-def _shared(network: nn.Module) -> list[list[str]]:
-    """The names of each parameter that has several."""
-    names: dict[int, list[str]] = {}
-    for name, parameter in network.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-    return [of_one for of_one in names.values() if len(of_one) > 1]
 
 
 def _by_token(model: Any) -> list[Tensor]:
