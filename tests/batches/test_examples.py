@@ -79,7 +79,16 @@ def test_what_is_padded_is_masked_and_has_no_target():
     assert batch.cases.tolist() == [[2, 2, 0, 0], [2, 2, 2, 2]]
     assert batch.unit_of.tolist() == [[0, 1, NO_UNIT, NO_UNIT], [0, 1, 2, 3]]
     assert batch.targets.tolist() == [[3, 3, IGNORED, IGNORED], [3, 3, 3, 3]]
-    assert batch.num_tokens == 6
+    assert (batch.num_tokens, batch.num_slots) == (6, 6)
+
+
+def test_the_real_tokens_are_found_again_end_to_end():
+    batch = collate(of_lengths([2, 4]), [0, 1], pad_id=9)
+    assert batch.input_ids.flatten()[batch.places].tolist() == [7] * 6
+    assert batch.packing.position_ids.tolist() == [[0, 1, 0, 1, 2, 3]]
+    assert batch.packing.segment_ids.tolist() == [[0, 0, 1, 1, 1, 1]]
+    assert batch.packing.bounds.tolist() == [0, 2, 6]
+    assert batch.packing.longest == 4
 
 
 def test_a_text_has_one_target():

@@ -70,6 +70,23 @@ def test_padding_does_not_change_a_text(checkpoint, pooling):
     torch.testing.assert_close(alone[0], padded[0], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_texts_end_to_end_are_read_like_texts_that_are_padded(checkpoint, pooling):
+    ready = network(checkpoint, pooling=pooling, sees_case=True).eval()
+    batch = batch_of(4, 20, 9, words=True)
+    end_to_end = ready(batch)
+    ready.encoder.config._attn_implementation = "sdpa"  # which cannot keep texts apart
+    padded = network_of(ready)(batch)
+    torch.testing.assert_close(end_to_end, padded, rtol=0, atol=1e-5)
+
+
+def network_of(ready):
+    """The same weights in a network that finds anew how its encoder reads."""
+    again = TaskNetwork(ready.encoder, num_outputs=3, pooling=ready.pooling, sees_case=True)
+    again.load_state_dict(ready.state_dict())
+    return again.eval()
+
+
 def test_frozen_layers_are_the_lowest_and_have_no_dropout(checkpoint):
     frozen = network(checkpoint, frozen_layers=2).train()  # embeddings and the first layer
     trained = {name for name, p in frozen.named_parameters() if p.requires_grad}

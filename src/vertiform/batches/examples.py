@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vertiform.batches.packing import Packing
 from vertiform.batches.randomness import Purpose, generator
 from vertiform.errors import ConfigError
 
@@ -38,14 +39,16 @@ class Example:
 
 
 class ExampleBatch(NamedTuple):
-    """Examples padded to the longest of them.
+    """Examples padded to the longest of them, and where to find them without padding.
 
     input_ids, attention_mask: (B, T) int64; the mask is 0 where an example is padded.
     cases:      (B, T) int64, 0 where an example is padded.
     unit_of:    (B, T) int64, NO_UNIT where an example is padded.
     targets:    (B, U) int64, IGNORED where an example has fewer units.
+    places:     (N,) int64, the places of the N real tokens in the flattened (B * T).
+    packing:    of the N real tokens in one row, (1, N): each example is a piece.
     numbers:    the place of each example among all.
-    num_tokens: without padding.
+    num_tokens: N, and num_slots the same: what is padded is not computed (tasks.network).
     """
 
     input_ids: Tensor
@@ -53,8 +56,11 @@ class ExampleBatch(NamedTuple):
     cases: Tensor
     unit_of: Tensor
     targets: Tensor
+    places: Tensor
+    packing: Packing
     numbers: tuple[int, ...]
     num_tokens: int
+    num_slots: int
 
     def on(self, device: torch.device) -> "ExampleBatch":
         """Return the batch with its tensors on `device`."""
@@ -64,6 +70,12 @@ class ExampleBatch(NamedTuple):
             cases=self.cases.to(device),
             unit_of=self.unit_of.to(device),
             targets=self.targets.to(device),
+            places=self.places.to(device),
+            packing=self.packing._replace(
+                position_ids=self.packing.position_ids.to(device),
+                segment_ids=self.packing.segment_ids.to(device),
+                bounds=self.packing.bounds.to(device),
+            ),
         )
 
 
@@ -144,14 +156,23 @@ def collate(examples: Sequence[Example], numbers: Iterable[int], *, pad_id: int)
     chosen = [examples[number] for number in numbers]
     lengths = [len(example.input_ids) for example in chosen]
     attention_mask = _padded([np.ones(length, dtype=np.int64) for length in lengths], 0)
+    bounds = np.concatenate(([0], np.cumsum(lengths)))  # (B + 1,)
     return ExampleBatch(
         input_ids=_padded([example.input_ids for example in chosen], pad_id),
         attention_mask=attention_mask,
         cases=_padded([example.cases for example in chosen], 0),
         unit_of=_padded([example.unit_of for example in chosen], NO_UNIT),
         targets=_padded([example.targets for example in chosen], IGNORED),
+        places=attention_mask.flatten().nonzero().squeeze(1),
+        packing=Packing(
+            position_ids=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths]))[None],
+            segment_ids=torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths))[None],
+            bounds=torch.from_numpy(bounds.astype(np.int32)),
+            longest=max(lengths),
+        ),
         numbers=tuple(numbers),
         num_tokens=sum(lengths),
+        num_slots=sum(lengths),
     )
 
 

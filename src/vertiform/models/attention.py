@@ -75,7 +75,7 @@ def reading(packing: Packing, network: PreTrainedModel, *, causal: bool = False)
     Raises TrainingError for an architecture of which it is not known that it reads so.
     """
     kind = network.config.model_type
-    if kind not in READS_PACKED or network.config._attn_implementation != PACKED:
+    if not reads_packed(network):
         raise TrainingError(
             f"{type(network).__name__} ({kind}) cannot read packed windows: it would let pieces of "
             "text read each other.",
@@ -101,6 +101,12 @@ def reading(packing: Packing, network: PreTrainedModel, *, causal: bool = False)
         "attention_mask": torch.empty(1, 1, 1, 1, dtype=torch.bool, device=device),
         "pieces": Pieces(packing.bounds, packing.longest, causal),
     }
+
+
+def reads_packed(network: PreTrainedModel) -> bool:
+    """Say whether `reading` works for this network."""
+    config = network.config
+    return config.model_type in READS_PACKED and config._attn_implementation == PACKED
 
 
 def packed_attention(

@@ -1,20 +1,28 @@
 """An encoder with one linear layer on top: the network of every task."""
 
-import torch
+import logging
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from vertiform.batches.examples import ExampleBatch
+from vertiform.batches.examples import NO_UNIT, ExampleBatch
 from vertiform.errors import ConfigError, did_you_mean
+from vertiform.models.attention import reading, reads_packed
 from vertiform.tasks.case import NUM_CASES
 
 POOLINGS = ("mean", "first")
 HEAD_STD = 0.02  # of the new layer's weights, as in BERT (Devlin et al. 2019)
 
+logger = logging.getLogger(__name__)
+
 
 class TaskNetwork(nn.Module):
-    """Token ids to logits.
+    """Token ids to logits, the texts of a batch end to end without padding.
+
+    Against padded texts of 108 to 512 tokens in random batches of 16, on one core: 1.9 to 2.2 times
+    as fast, 3.2 with the products of models.products.
 
     pooling: what the head sees of a unit, a text or a word: the "mean" of its tokens, or the
              "first" of them (of a text, CLS).
@@ -50,29 +58,51 @@ class TaskNetwork(nn.Module):
             nn.init.zeros_(self.cases.weight)
         self.pooling = pooling
         self._dropout = dropout
+        self._reads_packed = reads_packed(encoder)
+        if not self._reads_packed:
+            logger.info(
+                "%s cannot read texts without padding: they are padded.", type(encoder).__name__
+            )
         self._frozen = _lowest(encoder, frozen_layers)
         for part in self._frozen:
             part.requires_grad_(False)
 
     def forward(self, batch: ExampleBatch) -> Tensor:
         """Return the logits of each unit, (B, U, C)."""
-        if self.cases is None:
-            read = {"input_ids": batch.input_ids}
+        if self._reads_packed:
+            ids, cases = (x.flatten()[batch.places] for x in (batch.input_ids, batch.cases))
+            read = reading(batch.packing, self.encoder)
+            hidden = self._hidden(ids[None], cases[None], **read)[0]  # (N, D)
         else:
-            tokens = self.encoder.get_input_embeddings()(batch.input_ids)  # (B, T, D)
-            read = {"inputs_embeds": tokens + self.cases(batch.cases)}
-        hidden = self.encoder(**read, attention_mask=batch.attention_mask).last_hidden_state
-        pooled = self._shares(batch).to(hidden.dtype) @ hidden  # (B, U, T) @ (B, T, D) = (B, U, D)
+            padded = self._hidden(batch.input_ids, batch.cases, attention_mask=batch.attention_mask)
+            hidden = padded.flatten(0, 1)[batch.places]  # (B, T, D) -> (N, D)
+        pooled = self._pooled(hidden, batch)
         return self.head(F.dropout(pooled, self._dropout, training=self.training))
 
-    def _shares(self, batch: ExampleBatch) -> Tensor:
-        """How much of each unit is each token: (B, U, T) float32, each unit's sum 1."""
-        units = torch.arange(batch.targets.shape[1], device=batch.unit_of.device)
-        is_in = batch.unit_of[:, None, :] == units[:, None]  # (B, U, T) bool
-        if self.pooling == "first":
-            is_in = is_in & (is_in.cumsum(dim=2) == 1)
-        shares = is_in.float()
-        return shares / shares.sum(dim=2, keepdim=True).clamp(min=1)  # a padded unit has none
+    def _hidden(self, input_ids: Tensor, cases: Tensor, **read: Any) -> Tensor:
+        """Run the encoder: (B, T) to (B, T, D)."""
+        if self.cases is None:
+            read["input_ids"] = input_ids
+        else:
+            tokens = self.encoder.get_input_embeddings()(input_ids)  # (B, T, D)
+            read["inputs_embeds"] = tokens + self.cases(cases)
+        return self.encoder(**read).last_hidden_state
+
+    def _pooled(self, hidden: Tensor, batch: ExampleBatch) -> Tensor:
+        """What the head sees of each unit: hidden (N, D) to (B, U, D)."""
+        num_examples, num_units = batch.targets.shape
+        unit_of = batch.unit_of.flatten()[batch.places]  # (N,)
+        unit = batch.packing.segment_ids[0] * num_units + unit_of  # counted through the examples
+        is_in = unit_of != NO_UNIT
+        if self.pooling == "first":  # a unit's tokens stand together
+            is_in = is_in & (unit != F.pad(unit[:-1], (1, 0), value=NO_UNIT))
+        weight = is_in.to(hidden.dtype)
+        unit = unit.clamp(min=0)  # of no unit: it adds nothing
+        size = num_examples * num_units
+        sums = hidden.new_zeros(size, hidden.shape[1])
+        sums = sums.index_add(0, unit, hidden * weight[:, None])
+        counts = weight.new_zeros(size).index_add(0, unit, weight).clamp(min=1)  # padded units: 0
+        return (sums / counts[:, None]).unflatten(0, (num_examples, num_units))
 
     @property
     def added(self) -> nn.ModuleDict:
