@@ -138,9 +138,13 @@ def test_a_piece_is_cut_after_the_sentence_that_ends_nearest_to_its_middle(tmp_p
 
 def test_each_epoch_and_each_seed_has_its_own_pairs_and_a_fixed_order_has_one(tmp_path):
     first, second = (stream_of(tmp_path, [6] * 30, seed=seed) for seed in (0, 1))
-    assert not np.array_equal(epoch_of(first, 0), epoch_of(first, 1))
-    assert not np.array_equal(epoch_of(first, 0), epoch_of(second, 0))
-    assert np.array_equal(epoch_of(first, 1), epoch_of(first, 1))
+    mine, again, next_epoch, other = (
+        pairs_of(epoch_of(*each)) for each in [(first, 0), (first, 0), (first, 1), (second, 0)]
+    )
+    assert mine == again
+    for pairs in (next_epoch, other):
+        assert [a for a, _ in pairs] != [a for a, _ in mine]  # the order
+        assert sorted(pairs) != sorted(mine)  # and what goes with what
     fixed = stream_of(tmp_path, [6] * 30, seed=None)
     assert np.array_equal(epoch_of(fixed, 0), epoch_of(fixed, 1))
     assert [a[0] for a, _ in pairs_of(epoch_of(fixed))] == list(range(5, 185, 6))

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.builders import NUM_SPECIAL, SPECIAL, tiny_vocabulary
+from tests.training.objectives.pieces import V, each_alone, windows_of_pieces
 from tests.training.objectives.text import draws_for, text_windows, vocabulary
 from tests.training.tiny import MLM, MODEL
 from vertiform.batches.windows import Windows
@@ -179,6 +180,24 @@ def test_the_head_over_selected_positions_gives_the_loss_of_the_head_over_all():
     over_all = F.cross_entropy(logits.view(-1, VOCAB_SIZE), labels)
     # Matrix products of other shapes round differently in the last bits.
     assert MLM.losses(network, batch).total.item() == pytest.approx(over_all.item(), rel=1e-6)
+
+
+def test_a_packed_batch_gives_each_document_the_loss_of_that_document_alone():
+    windows = windows_of_pieces(repeats=4)
+    rule = replace(MLM, select_fraction=0.3)
+    batch = rule.preparer(tiny_vocabulary(size=V))(windows, draws_for(windows), 1.0)
+    torch.manual_seed(0)
+    network = rule.network(MODEL, vocabulary=tiny_vocabulary(size=V)).eval()
+    alone = [piece for piece, _ in each_alone(batch) if len(piece.labels)]
+    nats = [rule.losses(network, piece).total.item() * len(piece.labels) for piece in alone]
+    expected = sum(nats) / len(batch.labels)
+    # Sums in another order. Reading across pieces would be seen in the third digit.
+    assert rule.losses(network, batch).total.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_decoder_is_refused():
+    with pytest.raises(ConfigError, match=r"objective=mlm trains an encoder(.|\n)*objective=clm"):
+        MLM.network(object(), vocabulary=tiny_vocabulary(size=V))
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1])
