@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.builders import NUM_SPECIAL, SPECIAL, tiny_vocabulary
-from tests.training.objectives.pieces import V, each_alone, windows_of_pieces
+from tests.training.objectives.pieces import LENGTHS, V, each_alone, windows_of_pieces
 from tests.training.objectives.text import draws_for, text_windows, vocabulary
 from tests.training.tiny import MLM, MODEL
 from vertiform.batches.windows import Windows
@@ -188,7 +188,9 @@ def test_a_packed_batch_gives_each_document_the_loss_of_that_document_alone():
     batch = rule.preparer(tiny_vocabulary(size=V))(windows, draws_for(windows), 1.0)
     torch.manual_seed(0)
     network = rule.network(MODEL, vocabulary=tiny_vocabulary(size=V)).eval()
-    alone = [piece for piece, _ in each_alone(batch) if len(piece.labels)]
+    pieces = [piece for piece, _ in each_alone(batch)]
+    assert len(pieces) == 4 * sum(map(len, LENGTHS))
+    alone = [piece for piece in pieces if len(piece.labels)]
     nats = [rule.losses(network, piece).total.item() * len(piece.labels) for piece in alone]
     expected = sum(nats) / len(batch.labels)
     # Sums in another order. Reading across pieces would be seen in the third digit.
