@@ -32,6 +32,12 @@ def test_a_path_that_does_not_exist_is_not_looked_for_on_the_hub(name):
         checkpoint_folder(name)
 
 
+def test_the_tokens_of_another_domain_that_are_not_there_yet_name_the_command():
+    # DVC cannot order two domains by a name in params.yaml.
+    with pytest.raises(ConfigError, match=r"Fix: run `dvc repro tokenize@health` first"):
+        checkpoint_folder("data/health/tokens")
+
+
 def test_a_checkpoint_the_hub_does_not_give_is_one_clear_line(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match=r"no folder here, and .* hub did not give it"):

@@ -37,9 +37,12 @@ def checkpoint_folder(name: str, *, files: Sequence[str] = HUB_FILES, online: bo
     if Path(name).is_dir():
         return Path(name)
     if name.startswith(("/", ".", "~")) or name.count("/") > 1:
+        path = Path(name)
         raise ConfigError(
             f"The checkpoint folder {name} does not exist.",
-            fix=f"correct the path; a checkpoint is {NAMES}.",
+            fix=f"run `dvc repro tokenize@{path.parent.name}` first, which makes it."
+            if path.name == "tokens"
+            else f"correct the path; a checkpoint is {NAMES}.",
         )
     return _on_hub(name, files=files, online=online)
 
