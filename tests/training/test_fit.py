@@ -17,21 +17,20 @@ from vertiform.training.checkpoints import RunCheckpoints
 from vertiform.training.fit import fit
 from vertiform.training.metrics import MemorySink, NoSink
 from vertiform.training.objectives.losses import Losses
-from vertiform.training.objectives.mlm import MaskedBatch
+from vertiform.training.objectives.mlm import MaskedBatch, MaskedLm
 
 
-class BreaksAfter:
+class BreaksAfter(MaskedLm):
     """Masked language modelling whose loss is no number from some batch on."""
 
-    preparer = MLM.preparer
-
     def __init__(self, *, batches: int) -> None:
-        self._left = batches
+        super().__init__(**vars(MLM))
+        object.__setattr__(self, "left", iter(range(batches)))
 
     def losses(self, network, batch: MaskedBatch) -> Losses:
-        self._left -= 1
         losses = MLM.losses(network, batch)
-        return losses._replace(total=losses.total * (1 if self._left >= 0 else math.nan))
+        is_whole = next(self.left, None) is not None
+        return losses if is_whole else losses._replace(total=losses.total * math.nan)
 
 
 @pytest.fixture(scope="module")

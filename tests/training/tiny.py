@@ -14,6 +14,7 @@ from vertiform.training.optimizers import AdamW
 from vertiform.training.pretrain import PretrainResult, pretrain
 from vertiform.training.schedules import WarmupCosine
 from vertiform.training.trainer import TrainerParams
+from vertiform.training.workload import NO_REPLAY, Recipe, Text
 
 MODEL = EncoderParams(width=32, depth=2, heads=2, feed_forward_width=64, max_tokens=32, dropout=0.1)
 MLM = MaskedLm(
@@ -42,33 +43,42 @@ CPU = TrainerParams(
     log_every_steps=1,
 )
 BUDGET = Budget(total_steps=25, validate_every_steps=10)
+RECIPE: dict[str, Any] = {
+    "model": MODEL,
+    "objective": MLM,
+    "optimizer": ADAMW,
+    "schedule": COSINE,
+    "batches": PACKED,
+    "mixture": NO_REPLAY,
+    "budget": BUDGET,
+    "seed": 1,
+    "monitor": "val/nats_per_token",
+}
 
 
 def pretrain_tiny(folder: Path, name: str = "run", **changes: Any) -> PretrainResult:
-    """Pretrain on folder/tokens (made if absent) to folder/<name>; `changes` as in pretrain."""
+    """Pretrain on folder/tokens (made if absent) to folder/<name>.
+
+    `changes` are fields of a Recipe, a Text, or arguments of pretrain.
+    """
     if not (folder / "tokens").exists():
         tiny_tokens(folder / "tokens")
-    return pretrain(
-        **{
-            "tokens": folder / "tokens",
-            "out": folder / name,
-            "checkpoints": folder / "checkpoints",
-            "fingerprint": name,
-            "domain": "tiny",
-            "model": MODEL,
-            "start": None,
-            "objective": MLM,
-            "optimizer": ADAMW,
-            "schedule": COSINE,
-            "batches": PACKED,
-            "budget": BUDGET,
-            "trainer": CPU,
-            "seed": 1,
-            "monitor": "val/nats_per_token",
-            "sink": NoSink(),
-            **changes,
-        }
+    text = Text(
+        domain=changes.pop("domain", "tiny"),
+        tokens=folder / "tokens",
+        replay=changes.pop("replay", {}),
     )
+    recipe = {field: changes.pop(field) for field in list(changes) if field in RECIPE}
+    place: dict[str, Any] = {
+        "start": None,
+        "out": folder / name,
+        "checkpoints": folder / "checkpoints",
+        "fingerprint": name,
+        "trainer": CPU,
+        "sink": NoSink(),
+        **changes,
+    }
+    return pretrain(Recipe(**{**RECIPE, **recipe}), text, **place)
 
 
 def trainer_with(**changes: Any) -> TrainerParams:

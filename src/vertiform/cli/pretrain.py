@@ -1,6 +1,7 @@
 """vertiform pretrain: a language model from a domain's tokens."""
 
 import argparse
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,12 @@ from vertiform.errors import EXIT_DONE
 
 if TYPE_CHECKING:
     from vertiform.tracking.receipts import Receipt
+    from vertiform.tracking.starts import FetchedStart
+    from vertiform.tracking.store import Store
+    from vertiform.training.pretrain import PretrainResult
+    from vertiform.training.workload import Recipe, Text
 
-BUILT = ("model", "objective", "optimizer", "schedule", "batches", "budget", "trainer")
+RECIPE = ("model", "objective", "optimizer", "schedule", "batches", "mixture", "budget")
 
 
 def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -28,55 +33,51 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compose, pretrain, and say where the model is."""
+    from vertiform.training.distributed import joined
+
     config = compose("pretrain", options.overrides)
-    domain = config["domain"]
-    tokens = layout.existing(
-        layout.option("pretrain", "tokens", domain=domain), made_by=f"tokenize@{domain}"
-    )
-    receipt = run_pretrain(config, tokens=tokens, out=options.out)
+    tokens = _tokens_of(config["domain"])
+    trainer = config["trainer"]
+    with joined(trainer["strategy"], accelerator=trainer["accelerator"]) as place:
+        if place.rank > 0:
+            _follow(config, tokens=tokens)
+            return EXIT_DONE
+        receipt = run_pretrain(config, tokens=tokens, out=options.out)
     print(f"\nThe model is in {receipt.facts['model']}. Compare its run with others: make ui")
     return EXIT_DONE
 
 
 def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "Receipt":
     """Pretrain as `config` says, under one MLflow run."""
-    from vertiform.corpus.manifest import read_manifest
     from vertiform.evaluation import names
     from vertiform.tracking.receipts import Receipt
     from vertiform.tracking.runs import start_run
-    from vertiform.training.pretrain import pretrain
+    from vertiform.tracking.starts import log_checkpoint
 
-    domain = config["domain"]
-    manifest = read_manifest(tokens, domain=domain)
-    fingerprint = identity.identity_of(config, data_sha256=manifest.data_sha256)
-    out = out or identity.OUTSIDE_RELEASE / "pretrain" / fingerprint
-    built = {key: instantiate(config[key]) for key in BUILT}
+    text = _text_of(config, tokens=tokens)
     store = session.store_of(config)
-    lineage = session.lineage_of(config, data=[tokens])
+    start, source = _start_of(config, store)
+    fingerprint = _fingerprint_of(config, text, start=start)
+    out = out or identity.OUTSIDE_RELEASE / "pretrain" / fingerprint
+    lineage = session.lineage_of(config, data=[tokens, *text.replay.values()])
 
     with start_run(
         store,
-        f"{domain} from {config['start'] or 'scratch'}",
+        f"{text.domain} from {config['start'] or 'scratch'}",
         experiment=session.experiment_of(config, "pretrain"),
         kind="pretrain",
         config=config,
         lineage=lineage,
     ) as run:
-        result = pretrain(
-            tokens=tokens,
-            out=out,
-            checkpoints=identity.UNFINISHED,
-            fingerprint=fingerprint,
-            domain=domain,
-            start=Path(config["start"]) if config["start"] else None,
-            seed=config["seed"],
-            monitor=config["monitor"],
-            sink=run.sink,
-            **built,
+        result = _pretrained(
+            config, text, start=start, out=out, fingerprint=fingerprint, sink=run.sink
         )
         # The curves end with the last step; these are of the step whose weights are kept.
         run.log_metrics({names.best(name): value for name, value in result.metrics.items()})
-        run.log_metrics({names.TOKENS_PER_SECOND: result.fit.tokens_per_second})
+        run.log_metrics(result.fit.speed)
+        if source is not None:
+            run.set_tags({"vertiform.start": source.source})
+        log_checkpoint(run, out, rebuild="dvc repro pretrain")
     shutil.rmtree(identity.UNFINISHED / fingerprint, ignore_errors=True)
 
     print(f"pretrain: {', '.join(f'{name} {v:.3f}' for name, v in result.metrics.items())}")
@@ -94,5 +95,81 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
             "parameters": result.parameters,
             "tokens": result.tokens,
             "epochs": round(result.epochs, 3),
+            "shares": result.shares,
         },
     )
+
+
+def _follow(config: dict[str, Any], *, tokens: Path) -> None:
+    """Train beside the first process of the run, which alone tracks and writes."""
+    from vertiform.training.metrics import NoSink
+
+    text = _text_of(config, tokens=tokens)
+    start, _ = _start_of(config, session.store_of(config))
+    fingerprint = _fingerprint_of(config, text, start=start)
+    nowhere = Path(os.devnull)
+    _pretrained(config, text, start=start, out=nowhere, fingerprint=fingerprint, sink=NoSink())
+
+
+def _pretrained(
+    config: dict[str, Any],
+    text: "Text",
+    *,
+    start: Path | None,
+    out: Path,
+    fingerprint: str,
+    sink: Any,
+) -> "PretrainResult":
+    from vertiform.training.pretrain import pretrain
+
+    return pretrain(
+        _recipe_of(config),
+        text,
+        start=start,
+        out=out,
+        checkpoints=identity.UNFINISHED,
+        fingerprint=fingerprint,
+        trainer=instantiate(config["trainer"]),
+        sink=sink,
+    )
+
+
+def _recipe_of(config: dict[str, Any]) -> "Recipe":
+    from vertiform.training.workload import Recipe
+
+    built = {key: instantiate(config[key]) for key in RECIPE}
+    return Recipe(seed=config["seed"], monitor=config["monitor"], **built)
+
+
+def _text_of(config: dict[str, Any], *, tokens: Path) -> "Text":
+    from vertiform.training.workload import Text
+
+    replay = {name: _tokens_of(name) for name in config["mixture"]["replay"]}
+    return Text(domain=config["domain"], tokens=tokens, replay=replay)
+
+
+def _tokens_of(domain: str) -> Path:
+    return layout.existing(
+        layout.option("pretrain", "tokens", domain=domain), made_by=f"tokenize@{domain}"
+    )
+
+
+def _start_of(config: dict[str, Any], store: "Store") -> tuple[Path | None, "FetchedStart | None"]:
+    """The folder of the checkpoint to start from, and what it is in MLflow if it is from there."""
+    from vertiform.checkpoint_names import checkpoint_folder
+
+    if config["start"] is None:
+        return None, None
+    fetched = session.fetched_start(store, config["start"], into=identity.FETCHED)
+    return (fetched.folder, fetched) if fetched else (checkpoint_folder(config["start"]), None)
+
+
+def _fingerprint_of(config: dict[str, Any], text: "Text", *, start: Path | None) -> str:
+    """What makes this run this run: its configuration, and all that it reads."""
+    from vertiform.corpus.manifest import read_manifest
+
+    folders = {text.domain: text.tokens, **text.replay}
+    read = [read_manifest(folder, domain=name).data_sha256 for name, folder in folders.items()]
+    if start is not None:
+        read.append(identity.weights_sha256(start))
+    return identity.identity_of(config, data_sha256=" ".join(read))

@@ -111,6 +111,11 @@ def of_domain(metric: str, domain: str) -> str:
     return f"{metric}/{domain}"
 
 
+def share_of(domain: str) -> str:
+    """Return the name of the share of a run's training windows that came from a domain, 0-1."""
+    return f"data/share/{domain}"
+
+
 def of_class(score: str, label: str) -> str:
     """Return the name of a score of one class or entity type: "f1/web"."""
     return f"{score}/{label}"

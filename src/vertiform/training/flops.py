@@ -9,7 +9,7 @@ Counted is what has to be computed. T is the tokens of the piece a token is in, 
 (pieces of a packed window do not read each other), with no discount for a causal mask, as in PaLM.
 The vocabulary head counts for the positions that are predicted. A frozen matrix counts its forward
 pass alone. Embeddings are looked up, not multiplied; norms, biases, softmax and the optimiser are
-left out, as they are in the figures others publish.
+left out, as in the figures others publish, and so is a pooler, which sees one token a text.
 
 Model FLOPs utilisation (MFU) is these FLOPs per second, over the peak of the device.
 """
@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+
+from vertiform.batches.packing import Packing
 
 # Dense FLOP/s in bf16 by name of the GPU (the names are torch.cuda.get_device_name's, the longer
 # ones first), from NVIDIA's data sheets, which give twice as much for matrices half empty.
@@ -62,12 +64,23 @@ def flops_of(network: Any) -> ModelFlops:
     layers = network.base_model
     config = network.config
     of_layers = {id(module) for module in layers.modules()}
-    per_token = sum(_flops_a_row(m) for m in _matrices(layers))
+    pooler = getattr(layers, "pooler", None)
+    of_pooler = {id(module) for module in pooler.modules()} if pooler is not None else set()
+    per_token = sum(_flops_a_row(m) for m in _matrices(layers) if id(m) not in of_pooler)
     per_predicted = sum(_flops_a_row(m) for m in _matrices(network) if id(m) not in of_layers)
     return ModelFlops(
         per_token=per_token,
         per_predicted=per_predicted,
         per_attended=12 * config.num_hidden_layers * config.hidden_size,
+    )
+
+
+def of_windows(model: ModelFlops, packing: Packing, *, predicted: int) -> float:
+    """Return the FLOPs of packed windows in host memory; `predicted` positions are predicted."""
+    return model.of(
+        tokens=packing.position_ids.numel(),
+        attended=attended_of(packing.bounds),
+        predicted=predicted,
     )
 
 

@@ -1,13 +1,13 @@
 """LightningModules. They only delegate."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from vertiform.batches.vocabulary import Vocabulary
@@ -39,6 +39,10 @@ class Objective(Protocol):
 
     def losses(self, network: Any, batch: Any) -> Losses:
         """Return the loss of a batch, and what it is made of."""
+        ...
+
+    def step_flops(self, network: Any) -> Callable[[Any], float]:
+        """Return what counts the model FLOPs (training.flops) of a batch in host memory."""
         ...
 
 
@@ -102,8 +106,6 @@ class LanguageModule(LightningModule):
 
 class BuildsOptimizer(Protocol):
     """Settings of an optimiser: optimizers.AdamW, or several for parts of a network."""
-
-    gradient_clip_norm: float
 
     def build(self, network: Any) -> torch.optim.Optimizer:
         """Return the optimiser of the parameters of `network` that are trained."""

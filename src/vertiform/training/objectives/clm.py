@@ -1,5 +1,6 @@
 """Causal language modelling: the next token of the same text (Radford et al. 2019)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -15,6 +16,7 @@ from vertiform.errors import ConfigError
 from vertiform.models.attention import reading
 from vertiform.models.decoder import DecoderParams, build_decoder, load_decoder
 from vertiform.models.vocabulary_loss import nats_of_labels
+from vertiform.training.flops import flops_of, of_windows
 from vertiform.training.objectives.losses import Losses
 
 
@@ -65,6 +67,11 @@ class CausalLm:
     def preparer(self, vocabulary: Vocabulary) -> "NextTokens":
         """Return what turns windows of this vocabulary into batches."""
         return NextTokens(cls_id=vocabulary.special_ids.cls)
+
+    def step_flops(self, network: Any) -> Callable[[NextTokenBatch], float]:
+        """Return what counts the model FLOPs of training on a batch in host memory."""
+        model = flops_of(network)
+        return lambda batch: of_windows(model, batch.packing, predicted=len(batch.labels))
 
     def losses(self, network: PreTrainedModel, batch: NextTokenBatch) -> Losses:
         """Return the mean nats per token that has one before it in its piece."""

@@ -1,5 +1,6 @@
 """Masked language modelling (Devlin et al. 2019, section 3.1)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from vertiform.evaluation import names
 from vertiform.models.attention import reading
 from vertiform.models.encoder import EncoderParams, build_masked_lm, load_masked_lm
 from vertiform.models.vocabulary_loss import nats_of_labels
+from vertiform.training.flops import flops_of, of_windows
 from vertiform.training.objectives.glossary import Glossary, read_glossary
 from vertiform.training.objectives.losses import Losses
 from vertiform.training.objectives.masking import MASKINGS, select, units_of
@@ -122,6 +124,11 @@ class MaskedLm:
         if final is None:
             return self.select_fraction
         return self.select_fraction + (final - self.select_fraction) * progress
+
+    def step_flops(self, network: Any) -> Callable[[MaskedBatch], float]:
+        """Return what counts the model FLOPs of training on a batch in host memory."""
+        model = flops_of(network)
+        return lambda batch: of_windows(model, batch.packing, predicted=len(batch.labels))
 
     def losses(self, network: PreTrainedModel, batch: MaskedBatch) -> Losses:
         """Return the mean nats per selected token.

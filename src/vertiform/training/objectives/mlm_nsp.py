@@ -1,5 +1,6 @@
 """BERT's two losses at once: hidden tokens, and whether B follows A (Devlin et al. 2019, 3.1)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -68,6 +69,11 @@ class MaskedLmWithNextSentence:
     def preparer(self, vocabulary: Vocabulary) -> "Pairs":
         """Return what turns windows of pairs into batches."""
         return Pairs(corruption=self.masked.preparer(vocabulary), sep_id=vocabulary.special_ids.sep)
+
+    def step_flops(self, network: Any) -> Callable[[PairsBatch], float]:
+        """Return what counts the model FLOPs of training on a batch in host memory."""
+        of_masked = self.masked.step_flops(network)
+        return lambda batch: of_masked(batch.masked)
 
     def losses(self, network: Any, batch: PairsBatch) -> Losses:
         """Return the sum of both losses: nats per hidden token, and nats per pair."""

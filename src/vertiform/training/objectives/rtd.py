@@ -1,5 +1,6 @@
 """Replaced-token detection (ELECTRA: Clark et al. 2020)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -20,6 +21,7 @@ from vertiform.models.pretraining import (
     load_replaced_token_network,
 )
 from vertiform.models.vocabulary_loss import nats_of_labels, sampled_labels
+from vertiform.training.flops import flops_of, of_windows
 from vertiform.training.objectives.losses import Losses
 from vertiform.training.objectives.mlm import Corruption, MaskedBatch, MaskedLm
 
@@ -92,6 +94,18 @@ class ReplacedTokens:
     def preparer(self, vocabulary: Vocabulary) -> "Gaps":
         """Return what turns windows of this vocabulary into batches."""
         return Gaps(corruption=self.masked.preparer(vocabulary), vocabulary=vocabulary)
+
+    def step_flops(self, network: Any) -> Callable[[ReplacedBatch], float]:
+        """Return what counts the model FLOPs of training on a batch in host memory."""
+        generator, discriminator = map(flops_of, (network.generator, network.discriminator))
+
+        def count(batch: ReplacedBatch) -> float:
+            packing = batch.masked.packing
+            return of_windows(generator, packing, predicted=len(batch.masked.labels)) + of_windows(
+                discriminator, packing, predicted=len(batch.ordinary)
+            )
+
+        return count
 
     def losses(self, network: ReplacedTokenNetwork, batch: ReplacedBatch) -> Losses:
         """Return the generator's nats per hidden token and the encoder's per ordinary token."""

