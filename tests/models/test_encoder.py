@@ -12,6 +12,7 @@ from vertiform.models.attention import PACKED
 from vertiform.models.encoder import (
     EncoderParams,
     build_encoder,
+    build_like,
     build_masked_lm,
     load_encoder,
     load_masked_lm,
@@ -68,6 +69,14 @@ def test_an_encoder_loads_without_the_head_and_with_the_dropout_asked_for(checkp
     assert encoder.config.hidden_dropout_prob == 0.3
     assert encoder(torch.arange(20).view(2, 10)).last_hidden_state.shape == (2, 10, 32)
     assert load_encoder(checkpoint).config.hidden_dropout_prob == 0.1
+
+
+def test_an_encoder_like_another_has_its_size_and_weights_of_its_own(checkpoint):
+    encoder = load_encoder(checkpoint)
+    other = build_like(encoder)
+    assert other.config.to_dict() == encoder.config.to_dict()
+    pairs = zip(encoder.parameters(), other.parameters(), strict=True)
+    assert any(not torch.equal(*pair) for pair in pairs)
 
 
 def test_nothing_is_left_where_a_checkpoint_could_not_be_written(tmp_path):

@@ -82,11 +82,14 @@ def load_masked_lm(folder: Path, *, dropout: float | None = None) -> PreTrainedM
     return _load(AutoModelForMaskedLM, folder, dropout=dropout)
 
 
+def build_like(encoder: PreTrainedModel) -> PreTrainedModel:
+    """Build an encoder of the same architecture and size. Weights from torch's generator."""
+    return AutoModel.from_config(encoder.config, **_without_pooler(encoder.config))
+
+
 def load_encoder(folder: Path, *, dropout: float | None = None) -> PreTrainedModel:
     """Load the encoder of a checkpoint folder, without a head; `dropout` as in load_masked_lm."""
-    is_electra = read_config(folder).model_type == "electra"
-    options = {} if is_electra else {"add_pooling_layer": False}  # ELECTRA never has one
-    return _load(AutoModel, folder, dropout=dropout, **options)
+    return _load(AutoModel, folder, dropout=dropout, **_without_pooler(read_config(folder)))
 
 
 def read_config(folder: Path) -> Any:
@@ -121,6 +124,11 @@ def _load(auto: Any, folder: Path, *, dropout: float | None, **options: bool) ->
             **changed,
             **options,
         )
+
+
+def _without_pooler(config: Any) -> dict[str, bool]:
+    """ELECTRA never has one, and does not know the option."""
+    return {} if config.model_type == "electra" else {"add_pooling_layer": False}
 
 
 def check_is_checkpoint(folder: Path) -> None:
