@@ -1,5 +1,6 @@
 """Where a stage's files lie, read from dvc.yaml: the only place that says so."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,24 @@ def existing(path: Path, *, made_by: str) -> Path:
             fix=f"run `dvc repro {made_by}`, or `dvc pull` if a colleague already has.",
         )
     return path
+
+
+def check_deps(stage: str, read: Iterable[Path], *, domain: str) -> None:
+    """Raise ConfigError unless DVC knows that `stage` reads each of these files and folders.
+
+    A configuration may name what dvc.yaml does not, and an edit of that would train nothing.
+    """
+    entry = _stages()[stage]
+    deps = [
+        Path(dep.replace("${release.domain}", domain)) for dep in entry.get("do", entry)["deps"]
+    ]
+    for path in read:
+        if not any(path.is_relative_to(dep) for dep in deps):
+            raise ConfigError(
+                f"{path} is read by the stage {stage}, but is not among its deps in dvc.yaml, so "
+                "`dvc repro` would not see it change.",
+                fix=f"add `- {path}` to the deps of {stage} in dvc.yaml.",
+            )
 
 
 def _check_domain(domain: str) -> None:

@@ -3,12 +3,14 @@
 import argparse
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertiform.cli import identity, layout, session
 from vertiform.cli.compose import compose, instantiate
 from vertiform.errors import EXIT_DONE
+from vertiform.files import sha256_of
 
 if TYPE_CHECKING:
     from vertiform.tracking.receipts import Receipt
@@ -59,7 +61,7 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
     start, source = _start_of(config, store)
     fingerprint = _fingerprint_of(config, text, start=start)
     out = out or identity.OUTSIDE_RELEASE / "pretrain" / fingerprint
-    lineage = session.lineage_of(config, data=[tokens, *text.replay.values()])
+    lineage = session.lineage_of(config, data=[tokens, *read_besides(config)])
 
     with start_run(
         store,
@@ -98,6 +100,23 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
             "shares": result.shares,
         },
     )
+
+
+def read_besides(config: dict[str, Any]) -> list[Path]:
+    """Files and folders of this disk that the configuration names, besides the tokens."""
+    read = [_tokens_of(name) for name in config["mixture"]["replay"]]
+    read += [Path(glossary) for glossary in _glossaries(config["objective"])]
+    if config["start"] is not None and Path(config["start"]).is_dir():
+        read.append(Path(config["start"]))
+    return read
+
+
+def _glossaries(objective: dict[str, Any]) -> Iterator[str]:
+    for key, value in objective.items():
+        if isinstance(value, dict):
+            yield from _glossaries(value)
+        elif key == "glossary" and value is not None:
+            yield value
 
 
 def _follow(config: dict[str, Any], *, tokens: Path) -> None:
@@ -172,4 +191,6 @@ def _fingerprint_of(config: dict[str, Any], text: "Text", *, start: Path | None)
     read = [read_manifest(folder, domain=name).data_sha256 for name, folder in folders.items()]
     if start is not None:
         read.append(identity.weights_sha256(start))
+    glossaries = map(Path, _glossaries(config["objective"]))
+    read += [sha256_of(file) for file in glossaries if file.is_file()]
     return identity.identity_of(config, data_sha256=" ".join(read))
