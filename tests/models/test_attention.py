@@ -118,6 +118,17 @@ def test_the_mask_of_other_devices_gives_the_same(kind, monkeypatch):
     assert_each_piece_reads_itself_alone(network_of(kind), WINDOWS, causal=kind in IS_CAUSAL)
 
 
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "llama", "qwen3"])
+def test_under_autocast_it_is_as_near_as_bf16_allows(kind):
+    network, packing = network_of(kind), packing_of_lengths(WINDOWS)
+    ids = ids_of(packing)
+    read = reading(packing, network, causal=kind in IS_CAUSAL)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        packed = network(input_ids=ids, **read).last_hidden_state.flatten(0, 1)
+    expected = alone(network, ids, packing)
+    torch.testing.assert_close(packed.float(), expected, rtol=0.05, atol=0.1)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("kind", READS_PACKED)
 def test_the_kernel_of_gpus_gives_the_same_as_near_as_bf16_allows(kind):

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -30,7 +31,7 @@ PACKED = "vertiform_packed"
 READS_PACKED = ("bert", "electra", "roberta", "xlm-roberta", "gpt2", "llama", "qwen2", "qwen3")
 # Their positions count from the padding's id on.
 COUNTS_FROM_PADDING = ("roberta", "xlm-roberta")
-SHORTEST_BOUND = 128  # tokens; the kernels' lengths are rounded up to few, so that few are compiled
+MIN_LONGEST = 128  # tokens
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,11 @@ class Packing(Protocol):
 
 
 class Pieces(NamedTuple):
-    """What PACKED needs to know. bounds: (S + 1,) int32, on the tokens' device."""
+    """What PACKED needs to know.
+
+    bounds:  (S + 1,) int32, on the tokens' device.
+    longest: a power of two that no piece is longer than: a compiled layer meets few of them.
+    """
 
     bounds: Tensor
     longest: int
@@ -99,7 +104,11 @@ def reading(packing: Packing, network: PreTrainedModel, *, causal: bool = False)
         # transformers takes any mask of four dimensions as it is; without one it would build its
         # own, quadratic in T, from the positions. PACKED does not look at it.
         "attention_mask": torch.empty(1, 1, 1, 1, dtype=torch.bool, device=device),
-        "pieces": Pieces(packing.bounds, packing.longest, causal),
+        "pieces": Pieces(
+            bounds=packing.bounds,
+            longest=max(MIN_LONGEST, 1 << (packing.longest - 1).bit_length()),
+            is_causal=causal,
+        ),
     }
 
 
@@ -132,7 +141,11 @@ def packed_attention(
         )
     assert dropout == 0, "attention dropout is always 0: it would leave the fused paths"
     batch, heads, seq, width = query.shape
-    q, k, v = (x.transpose(1, 2).reshape(batch * seq, -1, width) for x in (query, key, value))
+    # Under autocast, rotated queries and keys come as float32 and values do not.
+    q, k, v = (
+        x.transpose(1, 2).reshape(batch * seq, -1, width).to(value.dtype)
+        for x in (query, key, value)
+    )
     scale = width**-0.5 if scaling is None else scaling
     if query.device.type == "cpu":
         shared = heads // k.shape[1]
@@ -145,11 +158,8 @@ def packed_attention(
 
 
 def _attend_by_kernel(q: Tensor, k: Tensor, v: Tensor, pieces: Pieces, scale: float) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn
-
-    longest = max(SHORTEST_BOUND, 1 << (pieces.longest - 1).bit_length())
     attended = varlen_attn(
-        *(q, k, v, pieces.bounds, pieces.bounds, longest, longest),
+        *(q, k, v, pieces.bounds, pieces.bounds, pieces.longest, pieces.longest),
         scale=scale,
         window_size=(-1, 0) if pieces.is_causal else (-1, -1),
         enable_gqa=q.shape[1] != k.shape[1],
