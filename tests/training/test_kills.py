@@ -4,14 +4,23 @@ The kills come from a seed: VERTIFORM_KILL_SEED=<n> pytest -m kill tests/trainin
 replays them (to the step; within a step, chance decides). VERTIFORM_KILL_LOG=<file> tells each.
 """
 
+import dataclasses
 import os
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.tasks.small import classification_task, high_or_low, tiny_checkpoint
+from tests.tasks.small import (
+    classification_task,
+    entities_task,
+    high_or_low,
+    ones_and_twos,
+    tiny_checkpoint,
+)
 from tests.training import test_finetune
 from tests.training.kills import (
     Story,
@@ -20,9 +29,13 @@ from tests.training.kills import (
     killed_again_and_again,
     left_alone,
 )
-from tests.training.tiny import pretrain_tiny, trainer_with
+from tests.training.tiny import MLM, MODEL, pretrain_tiny, trainer_with
+from vertiform.models.decoder import DecoderParams
 from vertiform.tasks.rows import read_task
 from vertiform.training.budget import Budget
+from vertiform.training.objectives.clm import CausalLm
+from vertiform.training.objectives.mlm_nsp import MaskedLmWithNextSentence
+from vertiform.training.objectives.rtd import ReplacedTokens
 
 SEED = int(os.environ.get("VERTIFORM_KILL_SEED", "0"))
 STEPS = 60  # a little over an epoch
@@ -30,36 +43,52 @@ EPOCH = 48  # steps of the first epoch, at least: all kills come within them
 KILLS = 6  # of one run
 
 
-def pretrain_mlm(folder, name, trainer, sink):
-    """Masked language modelling; an epoch is 50 steps."""
-    budget = Budget(total_steps=STEPS, validate_every_steps=10)
-    pretrain_tiny(folder, name, budget=budget, trainer=trainer, sink=sink)
+def pretraining(**changes: Any) -> Train:
+    """Pretraining by a recipe with `changes`; an epoch is 50 steps or a few more."""
+
+    def train(folder, name, trainer, sink):
+        budget = Budget(total_steps=STEPS, validate_every_steps=10)
+        pretrain_tiny(folder, name, budget=budget, trainer=trainer, sink=sink, **changes)
+
+    return train
 
 
-def finetune_area(folder, name, trainer, sink):
-    """Classification; an epoch is 50 steps."""
-    task = folder / "area"
-    if not task.exists():
-        tiny_checkpoint(folder)
-        classification_task(task, train=high_or_low(50 * 8, seed=7))
-    _finetune(task, folder, name, trainer, sink)
+def finetuning(write: Callable[..., Path], rows: list[dict[str, Any]], *, monitor: str) -> Train:
+    """Fine-tuning on `rows`, 50 steps of them: the epoch."""
+
+    def train(folder, name, trainer, sink):
+        task = folder / monitor.replace("/", "-")
+        if not task.exists():
+            tiny_checkpoint(folder)
+            write(task, train=rows)
+        test_finetune.run(
+            read_task(task),
+            folder / "pretrained",
+            folder / name,
+            start=replace(test_finetune.START, epochs=2),
+            recipe=replace(test_finetune.RECIPE, monitor=monitor, validate_every_epochs=1),
+            checkpoints=folder / "checkpoints",
+            fingerprint=name,
+            trainer=trainer,
+            sink=sink,
+        )
+
+    return train
 
 
-def _finetune(task, folder, name, trainer, sink):
-    test_finetune.run(
-        read_task(task),
-        folder / "pretrained",
-        folder / name,
-        start=replace(test_finetune.START, epochs=2),
-        recipe=replace(test_finetune.RECIPE, validate_every_epochs=1),
-        checkpoints=folder / "checkpoints",
-        fingerprint=name,
-        trainer=trainer,
-        sink=sink,
-    )
-
-
-WORKS: dict[str, Train] = {"mlm": pretrain_mlm, "finetune": finetune_area}
+DECODER = DecoderParams(**dataclasses.asdict(MODEL))
+RTD = ReplacedTokens(masked=MLM, generator_fraction=0.5, discriminator_weight=50.0)
+ROWS = 50 * test_finetune.RECIPE.batches.examples_per_batch
+WORKS: dict[str, Train] = {
+    "mlm": pretraining(),
+    "mlm_nsp": pretraining(objective=MaskedLmWithNextSentence(masked=MLM), monitor="val/loss_nats"),
+    "rtd": pretraining(objective=RTD, monitor="val/loss_nats"),
+    "clm": pretraining(objective=CausalLm(), model=DECODER),
+    "classification": finetuning(
+        classification_task, high_or_low(ROWS, seed=7), monitor="val/f1_macro"
+    ),
+    "entities": finetuning(entities_task, ones_and_twos(ROWS, seed=7), monitor="val/entity_f1"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +146,7 @@ def test_a_run_killed_twice_for_real_ends_in_the_same_bits(folder, log):
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize("work", WORKS)
 def test_kills_in_one_epoch_change_no_bit(folder, log, work, workers):
-    accumulation = 1 if work.startswith("finetune") or workers == 1 else 2
+    accumulation = 1 if workers == 1 or work in ("classification", "entities") else 2
     kill_and_compare(
         folder, log, work=work, workers=workers, accumulation=accumulation, kills=KILLS
     )
