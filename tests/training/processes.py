@@ -8,9 +8,10 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+import torch
 from torch.distributed import TCPStore
 
-SECONDS = 120  # on a busy machine; a test takes a few
+SECONDS = 60  # on a busy machine; a test takes a few
 
 
 class Together:
@@ -82,6 +83,9 @@ def _received(pipe: Connection, rank: int) -> Any:
 def _run(place: dict[str, Any], pipe: Connection, work: Callable[..., Any], arguments: Any) -> None:
     os.environ.update({name: str(value) for name, value in place.items()})
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    torch.set_num_threads(
+        1
+    )  # what the parent's other threads were is gone, and would be waited for
     try:
         value = work(*arguments)
     except Exception:

@@ -97,8 +97,17 @@ class Keeper(Callback):
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Take it back."""
+        """Take it back, before Lightning takes its own.
+
+        Lightning counts passes. A run may go on with another accumulation, or on another number of
+        processes, than it was saved with; then the same step comes after another number of passes.
+        """
         self.remember(checkpoint[OURS])
+        counted = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        passes = checkpoint[OURS]["step"] * trainer.accumulate_grad_batches
+        missing = passes - counted["total"]["ready"]
+        for counts in (counted["total"], counted["current"]):
+            counts.update({name: count + missing for name, count in counts.items()})
 
     def remember(self, state: dict[str, Any]) -> None:
         """Take over which weights were the best."""
