@@ -4,7 +4,7 @@ export DVC_NO_ANALYTICS = 1
 PYTHON ?= python3
 READY := .venv/complete
 
-.PHONY: help demo test check ui lock hooks
+.PHONY: help demo test bench check ui lock hooks
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ test: $(READY)  ## run the tests: the fast ones first, then those that start pro
 
 check: $(READY)  ## lint, format, types, walls between the rooms, contract tests: the pre-commit set
 	@ruff check . && ruff format --check . && pyrefly check && lint-imports && pytest -n 2 tests/contracts -m "not slow"
+
+bench: $(READY)  ## measure the CPU part beside transformers' Trainer: 15 minutes; docs/benchmarks.md
+	@pip install --quiet --no-build-isolation -e ".[demo,bench]" && python -m benchmarks
 
 ui: $(READY)  ## open MLflow's UI on 127.0.0.1:5000 with every run of this folder
 	@vertiform ui
