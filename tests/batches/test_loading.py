@@ -1,3 +1,6 @@
+import os
+import signal
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -41,3 +44,18 @@ def test_a_range_has_no_length_that_lightning_could_take_for_the_runs():
 def test_loader_processes_keep_the_order(workers):
     batches = BatchRange(batches=Squares(), first=3, last=20, workers=workers)
     assert list(batches) == [number**2 for number in range(3, 20)]
+
+
+class ItsProcess:
+    """Batches that are the number of the process that makes them."""
+
+    def __getitem__(self, number: int) -> int:
+        return os.getpid()
+
+
+def test_a_loader_process_goes_on_when_the_whole_job_is_told_to_end():
+    batches = iter(BatchRange(batches=ItsProcess(), first=0, last=30, workers=1))
+    worker = next(batches)
+    os.kill(worker, signal.SIGTERM)
+    time.sleep(0.05)
+    assert list(batches) == [worker] * 29

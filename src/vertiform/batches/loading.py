@@ -1,5 +1,6 @@
 """Walks a numbered series of batches from any number on, here or in loader processes."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -46,6 +47,7 @@ class BatchRange:
                 batch_size=None,  # an item is a batch already
                 num_workers=self.workers,
                 prefetch_factor=4,
+                worker_init_fn=_outlive_sigterm,
             )
         )
 
@@ -56,3 +58,12 @@ class _AsDataset(Dataset):
 
     def __getitem__(self, index: int) -> Any:
         return self.batches[index]
+
+
+def _outlive_sigterm(worker: int) -> None:
+    """Let this loader process go on when all processes of a job are told to end.
+
+    torchrun and SLURM signal them too; the one they work for ends its step and saves first, which
+    it cannot once they are gone. They end with it.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

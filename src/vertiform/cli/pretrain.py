@@ -55,10 +55,11 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
     from vertiform.tracking.receipts import Receipt
     from vertiform.tracking.runs import start_run
     from vertiform.tracking.starts import log_checkpoint
+    from vertiform.training.distributed import from_first
 
     text = _text_of(config, tokens=tokens)
     store = session.store_of(config)
-    start, source = _start_of(config, store)
+    start, source = from_first(lambda: _start_of(config, store))
     fingerprint = _fingerprint_of(config, text, start=start)
     out = out or identity.OUTSIDE_RELEASE / "pretrain" / fingerprint
     lineage = session.lineage_of(config, data=[tokens, *read_besides(config)])
@@ -121,10 +122,12 @@ def _glossaries(objective: dict[str, Any]) -> Iterator[str]:
 
 def _follow(config: dict[str, Any], *, tokens: Path) -> None:
     """Train beside the first process of the run, which alone tracks and writes."""
+    from vertiform.training.distributed import from_first
     from vertiform.training.metrics import NoSink
 
     text = _text_of(config, tokens=tokens)
-    start, _ = _start_of(config, session.store_of(config))
+    # Found by the first process: two that open a new store at once get in each other's way.
+    start, _ = from_first(lambda: _start_of(config, session.store_of(config)))
     fingerprint = _fingerprint_of(config, text, start=start)
     nowhere = Path(os.devnull)
     _pretrained(config, text, start=start, out=nowhere, fingerprint=fingerprint, sink=NoSink())
