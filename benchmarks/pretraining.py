@@ -18,10 +18,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks import data
-from benchmarks.recipe import built
+from benchmarks.recipe import built, built_section
 from vertiform.batches.loading import BatchRange
 from vertiform.evaluation import names
-from vertiform.training.budget import Budget
 from vertiform.training.hardware import applied, choose, compile_blocks
 from vertiform.training.pretrain import pretrain
 from vertiform.training.trainer import memory_kept
@@ -70,7 +69,9 @@ def recipe_of(spec: dict[str, Any]) -> Recipe:
             windows_per_batch=spec["windows"],
             max_validation_windows=spec["validation_windows"],
         ),
-        budget=Budget(total_steps=spec["steps"], validate_every_steps=spec["steps"]),
+        budget=built_section(
+            "pretrain", "budget", total_steps=spec["steps"], validate_every_steps=spec["steps"]
+        ),
         seed=SEED,
         monitor="val/nats_per_token",
     )
