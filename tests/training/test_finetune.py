@@ -188,3 +188,8 @@ def test_texts_longer_than_the_encoder_reads_are_cut_to_what_it_reads(area, pret
 def test_a_start_that_cannot_be_trained_is_refused(wrong):
     with pytest.raises(ConfigError, match=r"cannot be trained"):
         replace(START, **wrong)
+
+
+def test_fine_tuning_in_many_processes_is_refused(area, pretrained, tmp_path):
+    with pytest.raises(ConfigError, match=r"strategy is ddp.*one process.*\n.*trainer=cpu"):
+        run(area, pretrained, tmp_path / "out", trainer=replace(CPU, strategy="ddp"))

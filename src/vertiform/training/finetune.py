@@ -96,6 +96,11 @@ def finetune(
     started = time.monotonic()
     task = task_of(data.kind, data.labels)
     _check_monitor(recipe.monitor, kind=data.kind)
+    if trainer.strategy != "one":
+        raise ConfigError(
+            f"trainer.strategy is {trainer.strategy}, but fine-tuning trains in one process.",
+            fix="say trainer=cpu or trainer=gpu, and start it without a launcher.",
+        )
     with cpu_threads(trainer.threads):
         torch.manual_seed(recipe.seed)  # of the weights drawn; training reseeds at each step
         encoder, tokenizer = load_start(start, pretrained=pretrained)
