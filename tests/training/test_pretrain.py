@@ -129,17 +129,3 @@ def test_tokens_of_another_domain_are_refused(run):
 def test_a_width_that_does_not_fit_its_heads_is_refused():
     with pytest.raises(ConfigError, match=r"model\.width 32 is not a multiple of model\.heads 3"):
         replace(MODEL, heads=3)
-
-
-@pytest.mark.parametrize(
-    "budget",
-    [
-        {"validate_every_steps": 1},
-        {"total_steps": 1, "total_tokens": 1, "validate_every_steps": 1},
-        {"total_steps": 0, "validate_every_steps": 1},
-        {"total_tokens": 5, "validate_every_steps": 0},
-    ],
-)
-def test_a_budget_that_is_none_or_two_is_refused(budget):
-    with pytest.raises(ConfigError, match=r"either budget\.total_steps or budget\.total_tokens"):
-        Budget(**budget)

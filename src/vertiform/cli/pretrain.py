@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
         help="domain=..., and any key or group of conf/pretrain.yaml",
     )
     parser.add_argument("--out", type=Path, help="folder for the model (runs/pretrain/<identity>)")
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="say what the run would take on this machine, and train nothing",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,6 +44,9 @@ def run(options: argparse.Namespace) -> int:
 
     config = compose("pretrain", options.overrides)
     tokens = _tokens_of(config["domain"])
+    if options.plan:
+        print(_plan(config, tokens=tokens))
+        return EXIT_DONE
     trainer = config["trainer"]
     with joined(trainer["strategy"], accelerator=trainer["accelerator"]) as place:
         if place.rank > 0:
@@ -154,6 +162,19 @@ def _pretrained(
         trainer=instantiate(config["trainer"]),
         sink=sink,
     )
+
+
+def _plan(config: dict[str, Any], *, tokens: Path) -> str:
+    """Say what the run would take, from a few steps whose weights are thrown away."""
+    from vertiform.training.plan import plan
+
+    start = _start_of(config, session.store_of(config))[0] if config["start"] else None
+    return plan(
+        _recipe_of(config),
+        _text_of(config, tokens=tokens),
+        start=start,
+        trainer=instantiate(config["trainer"]),
+    ).rendered()
 
 
 def _recipe_of(config: dict[str, Any]) -> "Recipe":

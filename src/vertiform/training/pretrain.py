@@ -11,6 +11,7 @@ from vertiform.training.distributed import is_first_rank, place
 from vertiform.training.fit import FitResult, fit
 from vertiform.training.metrics import MetricSink
 from vertiform.training.modules import LanguageModule
+from vertiform.training.timing import STEPS, steps_of
 from vertiform.training.trainer import TrainerParams
 from vertiform.training.workload import Recipe, Text, Workload, build_workload
 
@@ -56,7 +57,8 @@ def pretrain(
     """
     workload = build_workload(recipe, text, start=start)
     tokens_per_step = recipe.batches.tokens_per_batch
-    steps = recipe.budget.steps(tokens_per_step=tokens_per_step)
+    kept = checkpoints / fingerprint / STEPS if checkpoints else None
+    steps = steps_of(workload, recipe, trainer=trainer, kept=kept)
     epochs = steps * tokens_per_step / workload.tokens_per_epoch
     shares = workload.achieved_shares(windows=steps * recipe.batches.windows_per_batch)
     logger.info(
