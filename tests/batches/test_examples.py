@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -43,8 +45,8 @@ def examples():
 def test_each_example_comes_once_an_epoch(examples):
     batches = grouped(examples)
     for epoch in range(3):
-        first = epoch * batches.batches_per_epoch
-        numbers = [n for b in range(batches.batches_per_epoch) for n in batches[first + b].numbers]
+        first = epoch * batches.steps_per_epoch
+        numbers = [n for b in range(batches.steps_per_epoch) for n in batches[first + b].numbers]
         assert sorted(numbers) == list(range(90))
 
 
@@ -58,18 +60,35 @@ def test_a_batch_is_a_function_of_the_seed_and_its_number(examples):
 
 def test_epochs_come_in_different_orders(examples):
     batches = grouped(examples)
-    assert batches[0].numbers != batches[batches.batches_per_epoch].numbers
+    assert batches[0].numbers != batches[batches.steps_per_epoch].numbers
 
 
 def test_grouping_by_length_saves_most_of_the_padding(examples):
     def padded_fraction(batches_per_pool):
         params = GroupedParams(examples_per_batch=4, batches_per_pool=batches_per_pool)
         batches = grouped(examples, params=params)
-        made = [batches[n] for n in range(batches.batches_per_epoch)]
+        made = [batches[n] for n in range(batches.steps_per_epoch)]
         return 1 - sum(b.num_tokens for b in made) / sum(b.input_ids.numel() for b in made)
 
     assert padded_fraction(20) < 0.06
     assert padded_fraction(1) > 0.2
+
+
+@pytest.mark.parametrize("parts", [2, 3, 8])
+def test_the_parts_of_a_step_hold_its_examples_and_weigh_what_they_label(parts):
+    """Steps of 4 examples and a last one of 2; each example labels as many tokens as it has."""
+    examples = of_lengths([2, 3, 5, 7, 11, 13], labels_each_word=True)
+    whole = grouped(examples)
+    cut = dataclasses.replace(whole, parts=parts)
+    for step in range(2 * whole.steps_per_epoch):
+        batches = [cut[step * parts + part] for part in range(parts)]
+        counted = [batch for batch in batches if batch.weight]
+        assert sum((b.numbers for b in counted), ()) == whole[step].numbers
+        labels = [int((b.targets != IGNORED).sum()) for b in batches]
+        assert sum(b.num_tokens for b in batches) == sum(labels) == whole[step].num_tokens
+        assert [b.weight * sum(labels) for b in batches] == pytest.approx(
+            [parts * own for own in labels]
+        )
 
 
 def test_what_is_padded_is_masked_and_has_no_target():

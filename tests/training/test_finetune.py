@@ -3,7 +3,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.tasks.small import classification_task, entities_task, tiny_checkpoint
+from tests.tasks.small import (
+    classification_task,
+    entities_task,
+    high_or_low,
+    ones_and_twos,
+    tiny_checkpoint,
+)
 from vertiform.batches.examples import GroupedParams
 from vertiform.errors import ConfigError
 from vertiform.evaluation import names
@@ -44,6 +50,8 @@ CPU = TrainerParams(
     keeps_last_checkpoints=2,
     log_every_steps=10,
 )
+
+MONITORS = {"classification": "val/f1_macro", "entities": "val/entity_f1"}
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +153,33 @@ def test_a_killed_run_goes_on_to_the_same_bytes(area, pretrained, tmp_path):
     result = run(area, pretrained, tmp_path / "killed", **changes)
     assert result.fit.resumed_from_step == 15  # saved every five steps, killed at the twentieth
     assert sha256_of(tmp_path / "whole") == sha256_of(tmp_path / "killed")
+
+
+@pytest.mark.parametrize("task", ["classification", "entities"])
+def test_a_step_in_parts_descends_the_same_loss(pretrained, tmp_path, task):
+    """12 steps an epoch of 8 examples, and a last one of 3: fewer than the parts."""
+    write = {"classification": classification_task, "entities": entities_task}[task]
+    rows = {"classification": high_or_low, "entities": ones_and_twos}[task](99, seed=0)
+    data = read_task(write(tmp_path / task, train=rows))
+    curves = []
+    for accumulation in (1, 2, 4):
+        sink = MemorySink()
+        run(
+            data,
+            pretrained,
+            tmp_path / str(accumulation),
+            # Dropout is drawn for each part anew.
+            start=replace(START, epochs=2, dropout=0.0),
+            recipe=replace(RECIPE, monitor=MONITORS[task]),
+            trainer=replace(CPU, accumulation=accumulation, log_every_steps=1),
+            sink=sink,
+        )
+        curves.append(sink.of(names.TRAIN_LOSS_NATS))
+    whole, *in_parts = curves
+    assert list(whole) == list(range(1, 27))
+    for curve in in_parts:
+        # Sums in another order; Adam makes the most of it where a gradient is nearly 0.
+        assert curve == pytest.approx(whole, rel=1e-4)
 
 
 def test_frozen_layers_end_as_they_began(area, pretrained, tmp_path):

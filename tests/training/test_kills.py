@@ -146,7 +146,7 @@ def test_a_run_killed_twice_for_real_ends_in_the_same_bits(folder, log):
 @pytest.mark.parametrize("workers", [0, 1, 2])
 @pytest.mark.parametrize("work", WORKS)
 def test_kills_in_one_epoch_change_no_bit(folder, log, work, workers):
-    accumulation = 1 if workers == 1 or work in ("classification", "entities") else 2
+    accumulation = 1 if workers == 1 else 2
     kill_and_compare(
         folder, log, work=work, workers=workers, accumulation=accumulation, kills=KILLS
     )

@@ -49,6 +49,8 @@ class ExampleBatch(NamedTuple):
     packing:    of the N real tokens in one row, (1, N): each example is a piece.
     numbers:    the place of each example among all.
     num_tokens: N, and num_slots the same: what is padded is not computed (tasks.network).
+    weight:     of the mean loss of this batch in the mean over all parts of its step, so that this
+                is the loss of the whole: 1.0 of a step in one part, 0.0 of a part without a label.
     """
 
     input_ids: Tensor
@@ -61,6 +63,7 @@ class ExampleBatch(NamedTuple):
     numbers: tuple[int, ...]
     num_tokens: int
     num_slots: int
+    weight: float = 1.0
 
     def on(self, device: torch.device) -> "ExampleBatch":
         """Return the batch with its tensors on `device`."""
@@ -100,24 +103,45 @@ class GroupedParams:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupedBatches:
-    """An endless series of training batches: epoch after epoch, each example once in each."""
+    """An endless series of training batches: epoch after epoch, each example once in each.
+
+    parts: batches that make up one step of the optimiser: steps of accumulation, times processes.
+           The examples of a step and the mean over its labels are the same whatever this is. A
+           part that is left without an example reads one of another, for nothing.
+    """
 
     examples: Sequence[Example]
     params: GroupedParams
     pad_id: int
     seed: int
+    parts: int = 1
 
     @property
-    def batches_per_epoch(self) -> int:
-        """The last batch of an epoch may be smaller."""
+    def steps_per_epoch(self) -> int:
+        """The last step of an epoch may have fewer examples."""
         return -(-len(self.examples) // self.params.examples_per_batch)
 
     def __getitem__(self, number: int) -> ExampleBatch:
-        epoch, place = divmod(number, self.batches_per_epoch)
+        step, part = divmod(number, self.parts)
+        epoch, place = divmod(step, self.steps_per_epoch)
         if epoch not in self._orders:
             self._orders.clear()  # one epoch's order at a time
             self._orders[epoch] = self._order_of(epoch)
-        return collate(self.examples, self._orders[epoch][place], pad_id=self.pad_id)
+        whole = self._orders[epoch][place]
+        if self.parts == 1:
+            return collate(self.examples, whole, pad_id=self.pad_id)
+        numbers = np.array_split(whole, self.parts)[part]
+        if not len(numbers):
+            batch = collate(self.examples, whole[:1], pad_id=self.pad_id)
+            ignored = torch.full_like(batch.targets, IGNORED)
+            return batch._replace(targets=ignored, num_tokens=0, weight=0.0)
+        batch = collate(self.examples, numbers, pad_id=self.pad_id)
+        labels = self._labels_of(whole)
+        weight = self.parts * self._labels_of(numbers) / labels if labels else 0.0
+        return batch._replace(weight=weight)
+
+    def _labels_of(self, numbers: np.ndarray) -> int:
+        return sum(int((self.examples[n].targets != IGNORED).sum()) for n in numbers)
 
     @cached_property
     def _orders(self) -> dict[int, list[np.ndarray]]:

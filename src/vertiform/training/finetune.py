@@ -19,6 +19,7 @@ from vertiform.tasks.network import TaskNetwork
 from vertiform.tasks.outputs import row_logits
 from vertiform.tasks.rows import Row, TaskData
 from vertiform.tasks.task import Task, scores_of, task_of
+from vertiform.training.distributed import is_first_rank, place
 from vertiform.training.fit import FitResult, fit
 from vertiform.training.metrics import MetricSink
 from vertiform.training.optimizers import AdamW
@@ -154,7 +155,8 @@ def finetune(
         validation=metrics,
         task_sha256=dict(data.sha256),
     )
-    write_bundle(out, Bundle(network=network, tokenizer=tokenizer, facts=facts))
+    if is_first_rank():
+        write_bundle(out, Bundle(network=network, tokenizer=tokenizer, facts=facts))
     return FinetuneResult(
         start=name,
         bundle=out,
@@ -187,10 +189,11 @@ def _fit(
         params=recipe.batches,
         pad_id=pad_id,
         seed=recipe.seed,
+        parts=trainer.parts_per_step,
     )
     rows = data.splits["validation"]
     examples = task.encode(rows, **encoding)
-    total_steps = epochs * train.batches_per_epoch
+    total_steps, own = epochs * train.steps_per_epoch, place()
     module = TaskModule(
         network=network,
         task=task,
@@ -203,13 +206,18 @@ def _fit(
     return fit(
         module,
         train_batches=lambda first: BatchRange(
-            batches=train, first=first, last=total_steps, workers=trainer.loader_workers
+            batches=train,
+            first=first,
+            last=total_steps * trainer.accumulation,
+            workers=trainer.loader_workers,
+            rank=own.rank,
+            ranks=own.ranks,
         ),
         validation_batches=lambda: OrderedBatches(
             examples=examples, examples_per_batch=VALIDATION_EXAMPLES_PER_BATCH, pad_id=pad_id
         ),
         total_steps=total_steps,
-        validate_every_steps=recipe.validate_every_epochs * train.batches_per_epoch,
+        validate_every_steps=recipe.validate_every_epochs * train.steps_per_epoch,
         monitor=recipe.monitor,
         mode="min" if names.is_lower_better(recipe.monitor) else "max",
         gradient_clip_norm=recipe.optimizer.gradient_clip_norm,

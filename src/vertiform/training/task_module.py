@@ -69,7 +69,10 @@ class TaskModule(LightningModule):
 
     def training_step(self, batch: ExampleBatch, batch_index: int) -> dict[str, Any]:
         """Return the loss to descend, and what is logged of it (callbacks.meter)."""
-        loss = nats(self.network(batch), batch.targets)
+        logits = self.network(batch)
+        # Of no label there is no mean, but a network on many devices waits for all its gradients.
+        mean = nats(logits, batch.targets) if batch.weight else logits.sum() * 0.0
+        loss = batch.weight * mean
         return {"loss": loss, "points": {names.TRAIN_LOSS_NATS: loss.detach()}}
 
     def validation_step(self, batch: ExampleBatch, batch_index: int) -> None:
