@@ -60,12 +60,13 @@ def test_a_step_is_that_of_torch_within_its_bfloat16():
         torch.testing.assert_close(a, b, rtol=0, atol=0.02 * 3 * 0.05)  # bfloat16 has 8 bits
 
 
-def test_matrices_inside_the_layers_are_muons_and_each_parameter_is_there_once():
+def test_matrices_are_muons_embeddings_and_heads_are_not_and_each_parameter_is_there_once():
     network = network_with_gradients()
     groups = MUON.build(network).param_groups
     by_muon = {id(p) for group in groups if "momentum" in group for p in group["params"]}
-    inside = [id(p) for name, p in network.named_parameters() if ".layer." in name and p.ndim == 2]
-    assert by_muon == set(inside)
+    named = {id(p): name for name, p in network.named_parameters()}
+    assert {named[p].split(".")[-2] for p in by_muon} == {"query", "key", "value", "dense"}
+    assert len(by_muon) == 2 * 6 + 1  # of each layer, and of the head before its tied vocabulary
     held = [id(p) for group in groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in network.parameters())
 
@@ -93,7 +94,7 @@ def test_a_schedule_sets_the_rate_of_both_parts():
 
 
 def test_a_network_without_layers_is_refused():
-    with pytest.raises(ConfigError, match="no layers with matrices"):
+    with pytest.raises(ConfigError, match="no matrices for Muon"):
         MUON.build(nn.Linear(2, 2))
 
 

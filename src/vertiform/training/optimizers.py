@@ -9,6 +9,8 @@ from torch import nn
 from vertiform.errors import ConfigError
 from vertiform.training import muon
 
+SMALLEST_MATRIX = 16  # rows or columns; a layer with fewer outputs has little to make orthogonal
+
 
 @dataclass(frozen=True, kw_only=True)
 class AdamW:
@@ -55,9 +57,10 @@ class AdamW:
 
 @dataclass(frozen=True, kw_only=True)
 class Muon:
-    """Muon for the matrices inside the layers, AdamW for everything else (Jordan et al. 2024).
+    """Muon for matrices that are multiplied by, AdamW for everything else (Jordan et al. 2024).
 
-    lr:                 the schedule's highest rate of AdamW: embeddings, heads, biases and norms.
+    lr:                 the schedule's highest rate of AdamW: embeddings, the vocabulary head tied to
+                        them, biases and norms.
     matrix_lr:          the same of Muon, whose updates have a size of their own: 0.02 fits most.
     momentum:           of Muon.
     weight_decay:       of matrices, by both; vectors are left alone.
@@ -83,16 +86,20 @@ class Muon:
 
     def build(self, network: nn.Module) -> muon.Together:
         """Return the optimiser of the parameters of `network` that are trained."""
+        looked_up = {
+            id(p) for m in network.modules() if isinstance(m, nn.Embedding) for p in m.parameters()
+        }  # tied heads too
         inside = {
-            parameter
-            for module in network.modules()
-            if isinstance(module, nn.ModuleList)
-            for parameter in module.parameters()
-            if parameter.ndim == 2 and parameter.requires_grad
+            p
+            for p in network.parameters()
+            if p.requires_grad
+            and p.ndim == 2
+            and min(p.shape) >= SMALLEST_MATRIX
+            and id(p) not in looked_up
         }
         if not inside:
             raise ConfigError(
-                f"{type(network).__name__} has no layers with matrices for Muon to train.",
+                f"{type(network).__name__} has no matrices for Muon to train.",
                 fix="choose optimizer=adamw.",
             )
         others = [p for p in network.parameters() if p not in inside]
