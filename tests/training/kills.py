@@ -50,6 +50,7 @@ class Story:
     accumulation: int
     kills: list[Kill] = field(default_factory=list)
     went_on_from: list[int] = field(default_factory=list)
+    ended_in_same_bits: bool = False
 
     def lines(self) -> list[str]:
         """One line a kill, for people."""
@@ -75,7 +76,8 @@ class Journal:
 
 def points_in(journal: Path) -> list[tuple[int, str, float]]:
     """Every comparable point of a journal, as (step, name, value)."""
-    lines = journal.read_text().splitlines() if journal.exists() else []
+    # Up to the last end of a line: what follows is still being written while this reads.
+    lines = journal.read_text().split("\n")[:-1] if journal.exists() else []
     return [
         (step, name, value)
         for step, points in map(json.loads, lines)
