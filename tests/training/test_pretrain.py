@@ -99,7 +99,7 @@ def test_going_on_from_a_checkpoint_starts_at_its_loss(run):
 def test_a_start_with_another_tokenizer_is_refused(run, tmp_path):
     _, result, _ = run
     tiny_tokens(tmp_path / "tokens", vocab_size=50)
-    with pytest.raises(TrainingError, match=r"made by another tokenizer.*\n.*start=null"):
+    with pytest.raises(TrainingError, match=r"made by another tokenizer.*\n.*weights=null"):
         pretrain_tiny(tmp_path, start=result.out)
     assert not (tmp_path / "run").exists()
 

@@ -74,7 +74,7 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
 
     with start_run(
         store,
-        f"{text.domain} from {config['start'] or 'scratch'}",
+        f"{text.domain} from {config['weights'] or 'scratch'}",
         experiment=session.experiment_of(config, "pretrain"),
         kind="pretrain",
         config=config,
@@ -115,8 +115,8 @@ def read_besides(config: dict[str, Any]) -> list[Path]:
     """Files and folders of this disk that the configuration names, besides the tokens."""
     read = [_tokens_of(name) for name in config["mixture"]["replay"]]
     read += [Path(glossary) for glossary in _glossaries(config["objective"])]
-    if config["start"] is not None and Path(config["start"]).is_dir():
-        read.append(Path(config["start"]))
+    if config["weights"] is not None and Path(config["weights"]).is_dir():
+        read.append(Path(config["weights"]))
     return read
 
 
@@ -145,7 +145,7 @@ def _pretrained(
     config: dict[str, Any],
     text: "Text",
     *,
-    start: Path | None,
+    start: str | Path | None,
     out: Path,
     fingerprint: str,
     sink: Any,
@@ -168,7 +168,7 @@ def _plan(config: dict[str, Any], *, tokens: Path) -> str:
     """Say what the run would take, from a few steps whose weights are thrown away."""
     from vertiform.training.plan import plan
 
-    start = _start_of(config, session.store_of(config))[0] if config["start"] else None
+    start = _start_of(config, session.store_of(config))[0] if config["weights"] else None
     return plan(
         _recipe_of(config),
         _text_of(config, tokens=tokens),
@@ -197,24 +197,25 @@ def _tokens_of(domain: str) -> Path:
     )
 
 
-def _start_of(config: dict[str, Any], store: "Store") -> tuple[Path | None, "FetchedStart | None"]:
-    """The folder of the checkpoint to start from, and what it is in MLflow if it is from there."""
-    from vertiform.checkpoint_names import checkpoint_folder
-
-    if config["start"] is None:
+def _start_of(
+    config: dict[str, Any], store: "Store"
+) -> tuple[str | Path | None, "FetchedStart | None"]:
+    """The checkpoint to start from; the folder and what it is in MLflow if it is one from there."""
+    if config["weights"] is None:
         return None, None
-    fetched = session.fetched_start(store, config["start"], into=identity.FETCHED)
-    return (fetched.folder, fetched) if fetched else (checkpoint_folder(config["start"]), None)
+    fetched = session.fetched_start(store, config["weights"], into=identity.FETCHED)
+    return (fetched.folder, fetched) if fetched else (config["weights"], None)
 
 
-def _fingerprint_of(config: dict[str, Any], text: "Text", *, start: Path | None) -> str:
+def _fingerprint_of(config: dict[str, Any], text: "Text", *, start: str | Path | None) -> str:
     """What makes this run this run: its configuration, and all that it reads."""
+    from vertiform.checkpoint_names import checkpoint_folder
     from vertiform.corpus.manifest import read_manifest
 
     folders = {text.domain: text.tokens, **text.replay}
     read = [read_manifest(folder, domain=name).data_sha256 for name, folder in folders.items()]
     if start is not None:
-        read.append(identity.weights_sha256(start))
+        read.append(identity.weights_sha256(checkpoint_folder(str(start))))
     glossaries = map(Path, _glossaries(config["objective"]))
     read += [sha256_of(file) for file in glossaries if file.is_file()]
     return identity.identity_of(config, data_sha256=" ".join(read))

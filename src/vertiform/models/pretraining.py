@@ -112,8 +112,8 @@ def _check_kind(folder: Path, kind: str, *, objective: str) -> None:
         raise TrainingError(
             f"{folder} holds a model of the kind `{found}`, and objective={objective} goes on from "
             f"one of the kind `{kind}`.",
-            fix=f"name a checkpoint of that kind, say start=null, or choose another objective for "
-            f"{folder.name}.",
+            fix="name a checkpoint of that kind, say weights=null, or choose another objective "
+            f"for {folder.name}.",
         )
 
 

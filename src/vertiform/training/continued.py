@@ -41,7 +41,7 @@ def resolve_start(name: str | Path, *, tokens: Path, domain: str) -> PretrainSta
             "words to that checkpoint.",
             fix=f"set domains.{domain}.tokenize.tokenizer in params.yaml to {{kind: checkpoint, "
             f"checkpoint: {name}, extend_by: 0}} and run `dvc repro tokenize@{domain}`, or set "
-            "start=null to train from scratch.",
+            "weights=null to train from scratch.",
         )
     added = sorted((new[token], token) for token in new.keys() - old.keys())
     return PretrainStart(

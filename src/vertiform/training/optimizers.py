@@ -59,8 +59,8 @@ class AdamW:
 class Muon:
     """Muon for matrices that are multiplied by, AdamW for everything else (Jordan et al. 2024).
 
-    lr:                 the schedule's highest rate of AdamW: embeddings, the vocabulary head tied to
-                        them, biases and norms.
+    lr:                 the schedule's highest rate of AdamW: embeddings, the head tied to them,
+                        biases and norms.
     matrix_lr:          the same of Muon, whose updates have a size of their own: 0.02 fits most.
     momentum:           of Muon.
     weight_decay:       of matrices, by both; vectors are left alone.

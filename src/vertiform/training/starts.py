@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModel, PreTrainedModel
+from transformers import PreTrainedModel
 
 from vertiform.checkpoint_names import checkpoint_folder
 from vertiform.errors import ConfigError
-from vertiform.models.encoder import load_encoder
+from vertiform.models.encoder import build_like, load_encoder
 from vertiform.tasks.bundle import load_tokenizer
 
 NEW, DOMAIN = "new", "domain"
@@ -55,5 +55,5 @@ def load_start(start: Start, *, pretrained: Path) -> tuple[PreTrainedModel, Any]
     folder = pretrained if is_ours else checkpoint_folder(start.weights)
     encoder = load_encoder(folder, dropout=start.dropout)
     if start.weights == NEW:
-        encoder = AutoModel.from_config(encoder.config, add_pooling_layer=False)
+        encoder = build_like(encoder)
     return encoder, load_tokenizer(folder)
