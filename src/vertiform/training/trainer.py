@@ -29,7 +29,10 @@ class TrainerParams:
     precision:              "32-true", "bf16-mixed", or "auto": what pays on the device.
     compile:                torch.compile of the network: "on", "off", or "auto": where it pays.
     accumulation:           parts a step's batch is read in, one after the other, when it does not
-                            fit the memory at once; the step stays the same.
+                            fit the memory at once; what a step reads stays the same. Its loss does
+                            in fine-tuning; in pretraining it is the mean of the parts' means, a
+                            little off that of the whole where they predict different numbers of
+                            tokens, since a part does not know the others'.
     threads:                CPU threads for one operation; 0 takes every core this process may use.
                             The last bits of a result depend on it (sums are split otherwise).
     loader_workers:         processes that prepare batches ahead; 0 prepares them in this one.
