@@ -4,7 +4,7 @@ export DVC_NO_ANALYTICS = 1
 PYTHON ?= python3
 READY := .venv/complete
 
-.PHONY: help demo test bench check ui lock hooks
+.PHONY: help demo test test-slow bench check ui lock hooks
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ demo: $(READY)  ## take the embedded domain from raw text to a tested model at `
 
 test: $(READY)  ## run the tests: the fast ones first, then those that start processes
 	@pytest -n 2 -m "not slow" && pytest -m slow
+
+test-slow: $(READY)  ## kill training a hundred times, and log when and what came of it
+	@VERTIFORM_KILL_LOG=reports/kills.txt pytest -m kill tests/training/test_kills.py
 
 check: $(READY)  ## lint, format, types, walls between the rooms, contract tests: the pre-commit set
 	@ruff check . && ruff format --check . && pyrefly check && lint-imports && pytest -n 2 tests/contracts -m "not slow"
