@@ -32,6 +32,6 @@ def test_less_is_better_only_of_an_error():
 def test_a_name_says_when_and_what_in_lower_case():
     for name in all_names():
         when, _, what = name.partition("/")
-        assert when in ("train", "val", "test", "speed"), name
+        assert when in ("train", "val", "test", "speed", "memory"), name
         assert what.replace("_", "").replace("1", "").isalpha(), name
         assert what.islower(), name

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from vertiform.files import sha256_of
 from vertiform.training.metrics import MetricSink
 from vertiform.training.trainer import TrainerParams
@@ -160,7 +162,9 @@ def wait_for(happens: Callable[[], bool], process, *, pause: float = 0.0005) -> 
     until = time.monotonic() + SECONDS_TO_WAIT
     while not happens():
         assert process.is_alive(), "it ended before its kill: no fault, no test"
-        assert time.monotonic() < until, "nothing happens any more"
+        if time.monotonic() > until:
+            process.kill()  # or it would outlive the test, and hold the terminal's pipes open
+            raise AssertionError("nothing happens any more")
         if pause:
             time.sleep(pause)
 
@@ -187,4 +191,6 @@ def _train(train: Train, folder: Path, name: str, trainer: TrainerParams, journa
     for stream in (1, 2):
         os.dup2(log, stream)
     sys.stderr = os.fdopen(2, "w", buffering=1)
+    # The parent's OpenMP threads did not come along, and a product on several would wait for them.
+    torch.set_num_threads(1)
     train(folder, name, trainer, Journal(journal))

@@ -107,7 +107,8 @@ def test_an_extended_checkpoint_reads_old_text_as_before_and_new_words_from_thei
         before, after = old(plain).logits, new(plain).logits  # (1, T, V), (1, T, V + 3)
         hidden = [n.base_model(plain).last_hidden_state for n in (old, new)]
     assert torch.equal(*hidden)
-    assert torch.equal(before, after[..., : before.shape[-1]])
+    # Another number of columns may be cut among threads in another way.
+    torch.testing.assert_close(before, after[..., : before.shape[-1]], rtol=1e-5, atol=1e-5)
     # So a loss over the old words is the same, and over all of them it rises by the share that the
     # softmax gives to the new ones: no more than three of 30,525 words' here.
     losses = [F.cross_entropy(logits[0], plain[0]).item() for logits in (before, after)]

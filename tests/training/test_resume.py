@@ -1,11 +1,8 @@
 """A killed run goes on to the very bits it would have reached."""
 
 import logging
-import multiprocessing
 import os
-import random
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -178,47 +175,3 @@ def test_loader_processes_change_nothing(folder, uninterrupted, workers):
 
 
 LONGER = Budget(total_steps=60, validate_every_steps=20)
-
-
-def _pretrain_longer(folder: Path, name: str, workers: int) -> None:
-    trainer = trainer_with(loader_workers=workers, checkpoint_every_steps=1)
-    pretrain_tiny(folder, name, budget=LONGER, trainer=trainer)
-
-
-def _is_writing(checkpoints: Path) -> bool:
-    return any(checkpoints.glob(".step-*")) or any(checkpoints.glob(".best-*"))
-
-
-def _newest_step(checkpoints: Path) -> int:
-    return max((int(p.name.split("-")[1]) for p in checkpoints.glob("step-*")), default=0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("seed", "workers"), [(0, 0), (1, 2)])
-def test_sigkill_at_random_moments_and_in_mid_write_changes_nothing(tmp_path, seed, workers):
-    # A forked process is killed for real, without the seconds a new one needs for its imports.
-    fork = multiprocessing.get_context("fork")
-    rng = random.Random(seed)  # a failing seed replays
-    pretrain_tiny(tmp_path, "uninterrupted", budget=LONGER)
-    checkpoints = tmp_path / "checkpoints" / "killed"
-    kills_in_mid_write = 0
-    for kill in range(4):
-        process = fork.Process(target=_pretrain_longer, args=(tmp_path, "killed", workers))
-        process.start()
-        step = 12 * kill + rng.randint(4, 10)
-        wants_mid_write = kill % 2 == 1
-        while process.is_alive() and _newest_step(checkpoints) < step:
-            time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.02))
-        while process.is_alive() and wants_mid_write and not _is_writing(checkpoints):
-            pass
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        assert process.exitcode == -signal.SIGKILL, "it ended before its kill: no fault, no test"
-        kills_in_mid_write += _is_writing(checkpoints)
-    assert kills_in_mid_write >= 1
-    _pretrain_longer(tmp_path, "killed", workers)
-    assert (tmp_path / "killed" / "model.safetensors").read_bytes() == (
-        tmp_path / "uninterrupted" / "model.safetensors"
-    ).read_bytes()
