@@ -22,7 +22,7 @@ from vertiform.models.encoder import load_encoder
 from vertiform.tasks.bundle import load_tokenizer
 from vertiform.tasks.classification import Classification
 from vertiform.tasks.network import TaskNetwork
-from vertiform.training.fit import fit
+from vertiform.training.fit import Goal, fit
 from vertiform.training.starts import checkpoint_folder
 from vertiform.training.task_module import TaskModule, TwoRates
 
@@ -95,11 +95,13 @@ def ours(spec: dict[str, Any]) -> dict[str, Any]:
         validation_batches=lambda: OrderedBatches(
             examples=encoded[1], examples_per_batch=32, pad_id=tokenizer.pad_token_id
         ),
-        total_steps=steps,
-        validate_every_steps=steps,
-        monitor="val/f1_macro",
-        mode="max",
-        gradient_clip_norm=rate.gradient_clip_norm,
+        goal=Goal(
+            total_steps=steps,
+            validate_every_steps=steps,
+            monitor="val/f1_macro",
+            mode="max",
+            gradient_clip_norm=rate.gradient_clip_norm,
+        ),
         trainer=built("trainer", spec["trainer"], log_every_steps=spec["warm_steps"]),
         seed=SEED,
         checkpoints=None,

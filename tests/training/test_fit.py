@@ -10,12 +10,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.training.tiny import ADAMW, BUDGET, CPU, MLM, MODEL, pretrain_tiny, trainer_with
+from tests.training.tiny import ADAMW, BUDGET, MLM, MODEL, pretrain_tiny, trainer_with
 from vertiform.errors import ConfigError, TrainingError
 from vertiform.evaluation import names
 from vertiform.training.checkpoints import RunCheckpoints
-from vertiform.training.fit import fit
-from vertiform.training.metrics import MemorySink, NoSink
+from vertiform.training.fit import Goal
+from vertiform.training.metrics import MemorySink
 from vertiform.training.objectives.losses import Losses
 from vertiform.training.objectives.mlm import MaskedBatch, MaskedLm
 
@@ -157,21 +157,12 @@ def test_a_gpu_that_is_not_there_is_said_in_one_line(tmp_path):
 
 def test_a_run_of_no_steps_is_refused():
     with pytest.raises(ConfigError, match="A run of 0 steps"):
-        fit(
-            None,  # type: ignore[arg-type]
-            train_batches=lambda first: [],
-            validation_batches=list,
+        Goal(
             total_steps=0,
             validate_every_steps=1,
             monitor="",
             mode="min",
             gradient_clip_norm=1.0,
-            trainer=CPU,
-            seed=0,
-            checkpoints=None,
-            fingerprint="",
-            sink=NoSink(),
-            what="nothing",
         )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.training.tiny import trainer_with
 from vertiform.evaluation import names
 from vertiform.training.feed import Feed
-from vertiform.training.fit import fit
+from vertiform.training.fit import Goal, fit
 from vertiform.training.metrics import MemorySink
 
 SECONDS_TO_MAKE = 0.01
@@ -62,11 +62,13 @@ def run(sink: MemorySink, *, accumulation: int, total_steps: int = 6):
         Slow(),
         train_batches=lambda first: Batches(first, total_steps * accumulation),
         validation_batches=lambda: Batches(0, 2),
-        total_steps=total_steps,
-        validate_every_steps=2,
-        monitor="val/loss",
-        mode="min",
-        gradient_clip_norm=1.0,
+        goal=Goal(
+            total_steps=total_steps,
+            validate_every_steps=2,
+            monitor="val/loss",
+            mode="min",
+            gradient_clip_norm=1.0,
+        ),
         trainer=trainer_with(accumulation=accumulation, log_every_steps=3),
         seed=0,
         checkpoints=None,

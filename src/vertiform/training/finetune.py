@@ -20,7 +20,7 @@ from vertiform.tasks.outputs import row_logits
 from vertiform.tasks.rows import Row, TaskData
 from vertiform.tasks.task import Task, scores_of, task_of
 from vertiform.training.distributed import is_first_rank, place
-from vertiform.training.fit import FitResult, fit
+from vertiform.training.fit import FitResult, Goal, fit
 from vertiform.training.metrics import MetricSink
 from vertiform.training.optimizers import AdamW
 from vertiform.training.schedules import Schedule
@@ -216,11 +216,13 @@ def _fit(
         validation_batches=lambda: OrderedBatches(
             examples=examples, examples_per_batch=VALIDATION_EXAMPLES_PER_BATCH, pad_id=pad_id
         ),
-        total_steps=total_steps,
-        validate_every_steps=recipe.validate_every_epochs * train.steps_per_epoch,
-        monitor=recipe.monitor,
-        mode="min" if names.is_lower_better(recipe.monitor) else "max",
-        gradient_clip_norm=recipe.optimizer.gradient_clip_norm,
+        goal=Goal(
+            total_steps=total_steps,
+            validate_every_steps=recipe.validate_every_epochs * train.steps_per_epoch,
+            monitor=recipe.monitor,
+            mode="min" if names.is_lower_better(recipe.monitor) else "max",
+            gradient_clip_norm=recipe.optimizer.gradient_clip_norm,
+        ),
         trainer=trainer,
         seed=recipe.seed,
         **kept,

@@ -60,16 +60,37 @@ class FitResult:
         return self.speed.get(names.TOKENS_PER_SECOND, 0.0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """How far a fit goes, in steps of the optimiser, and by what its best weights are chosen.
+
+    monitor, mode:      a metric of validation, and whether less ("min") or more of it is better.
+    gradient_clip_norm: a longer gradient (2-norm over all parameters) is scaled down to this.
+
+    Validation also runs after the last step.
+    """
+
+    total_steps: int
+    validate_every_steps: int
+    monitor: str
+    mode: Literal["min", "max"]
+    gradient_clip_norm: float
+
+    def __post_init__(self) -> None:
+        if self.total_steps < 1 or self.validate_every_steps < 1:
+            raise ConfigError(
+                f"A run of {self.total_steps} steps, validated every {self.validate_every_steps}, "
+                "is none.",
+                fix="set both to 1 or more under budget:.",
+            )
+
+
 def fit(
     module: LightningModule,
     *,
     train_batches: Callable[[int], Iterable[Any]],
     validation_batches: Callable[[], Iterable[Any]],
-    total_steps: int,
-    validate_every_steps: int,
-    monitor: str,
-    mode: Literal["min", "max"],
-    gradient_clip_norm: float,
+    goal: Goal,
     trainer: TrainerParams,
     seed: int,
     checkpoints: Path | None,
@@ -78,26 +99,23 @@ def fit(
     what: str,
     step_flops: StepFlops | None = None,
 ) -> FitResult:
-    """Train `module` for `total_steps` steps and leave the best validated weights in it.
+    """Train `module` as far as `goal` says and leave the best validated weights in it.
 
     train_batches:      called with the first pass to run (0, or where a killed run goes on): step
                         times trainer.accumulation. Gives the batches of this pass to the last,
                         trainer.accumulation a step, and has no length (batches.loading.BatchRange).
                         The batch of a pass must be a pure function of the seed and its number.
     validation_batches: called once; iterated at each validation, and the same each time.
-    monitor, mode:      the metric of validation by which the best weights are chosen.
     checkpoints:        folder to go on from after a kill; None keeps none.
     fingerprint:        the run's identity (checkpoints.fingerprint_of); only the same run goes on.
     what:               a few words for the progress line, such as "pretrain software".
     step_flops:         the model FLOPs of a batch (training.flops); None logs none.
 
-    total_steps and validate_every_steps count steps of the optimiser. Every batch has an int
-    `num_tokens`, and `num_slots` if some of what is computed is padding. Each pass reseeds torch
-    from (seed, its number), so dropout needs no carried state. Validation also runs after the last
-    step. Raises TrainingError when the loss stops being a number. On SIGTERM, saves and exits with
-    143. A checkpoint that cannot be written is said, and training goes on.
+    Every batch has an int `num_tokens`, and `num_slots` if some of what is computed is padding.
+    Each pass reseeds torch from (seed, its number), so dropout needs no carried state. Raises
+    TrainingError when the loss stops being a number. On SIGTERM, saves and exits with 143. A
+    checkpoint that cannot be written is said, and training goes on.
     """
-    _check(total_steps, validate_every_steps)
     choices = choose(trainer)
     started = time.monotonic()
     with (
@@ -115,7 +133,7 @@ def fit(
         found = from_first(run.newest_whole)
         first_step = run.facts_of(found)["step"] if found else 0
         if found:
-            logger.info("%s goes on from step %d of %d.", what, first_step, total_steps)
+            logger.info("%s goes on from step %d of %d.", what, first_step, goal.total_steps)
         is_sharded = trainer.strategy == "fsdp"
         with ShardedWriter(run) if is_sharded else CheckpointWriter(run) as writer:
             feed = Feed(
@@ -123,7 +141,7 @@ def fit(
                 pins=choices.device == "cuda",
                 step_flops=step_flops,
             )
-            health = Health(gradient_clip_norm=gradient_clip_norm)
+            health = Health(gradient_clip_norm=goal.gradient_clip_norm)
             meter = Meter(
                 sink=sink,
                 health=health,
@@ -138,27 +156,25 @@ def fit(
                 health=health,
                 preemption=preemption,
                 every_steps=trainer.checkpoint_every_steps if checkpoints else None,
-                validate_every_steps=validate_every_steps,
-                total_steps=total_steps,
-                monitor=monitor,
-                mode=mode,
+                validate_every_steps=goal.validate_every_steps,
+                total_steps=goal.total_steps,
+                monitor=goal.monitor,
+                mode=goal.mode,
             )
-            progress = Progress(
-                what=what, total_steps=total_steps, monitor=monitor, meter=meter, health=health
-            )
-            if found and first_step == total_steps:  # killed between its last step and its result
+            if found and first_step == goal.total_steps:  # killed between its last step and its end
                 keeper.remember(run.facts_of(found))
             else:
-                choices.say()
-                # A copy, because what is cut into shares cannot be made whole again in place.
-                trained = copy.deepcopy(module) if is_sharded else module
-                if choices.compiles.value == "on":
-                    compile_blocks(trained)
+                progress = Progress(
+                    what=what,
+                    total_steps=goal.total_steps,
+                    monitor=goal.monitor,
+                    meter=meter,
+                    health=health,
+                )
                 lightning = _lightning_trainer(
                     trainer,
                     choices,
-                    total_steps=total_steps,
-                    validate_every_steps=validate_every_steps,
+                    goal,
                     callbacks=[
                         CountedDropout(seed=seed),
                         *(preemption, health, meter),
@@ -170,13 +186,13 @@ def fit(
                     sink=sink,
                     root=root,
                 )
+                # A copy, because what is cut into shares cannot be made whole again in place.
+                trained = copy.deepcopy(module) if is_sharded else module
+                choices.say()
+                if choices.compiles.value == "on":
+                    compile_blocks(trained)
                 with _interrupts_passed_on(what, writer):
-                    lightning.fit(
-                        trained,
-                        train_dataloaders=feed,
-                        val_dataloaders=validation_batches(),
-                        ckpt_path=found,
-                    )
+                    lightning.fit(trained, feed, validation_batches(), ckpt_path=found)
             assert keeper.best_step is not None  # the last step is always validated
             weights = writer.best_weights(keeper.best_step)
             if weights is not None:
@@ -184,7 +200,7 @@ def fit(
     return FitResult(
         best_metrics=keeper.best_metrics,
         best_step=keeper.best_step,
-        steps=total_steps,
+        steps=goal.total_steps,
         seconds=time.monotonic() - started,
         speed=meter.speed,
         resumed_from_step=first_step if found else None,
@@ -194,9 +210,8 @@ def fit(
 def _lightning_trainer(
     trainer: TrainerParams,
     choices: Choices,
+    goal: Goal,
     *,
-    total_steps: int,
-    validate_every_steps: int,
     callbacks: list[Callback],
     plugins: list[Any],
     own: Place,
@@ -211,10 +226,10 @@ def _lightning_trainer(
         devices=own.local_ranks,
         num_nodes=own.machines,
         precision=choices.precision.value,  # type: ignore[arg-type]
-        max_steps=total_steps,
+        max_steps=goal.total_steps,
         max_epochs=1,  # Lightning's: to it a run is one series, however often the data comes
         accumulate_grad_batches=trainer.accumulation,
-        val_check_interval=validate_every_steps * trainer.accumulation,
+        val_check_interval=goal.validate_every_steps * trainer.accumulation,
         check_val_every_n_epoch=None,
         log_every_n_steps=trainer.log_every_steps,
         num_sanity_val_steps=0,
@@ -230,14 +245,6 @@ def _lightning_trainer(
         default_root_dir=root,
     )
     return lightning
-
-
-def _check(total_steps: int, validate_every_steps: int) -> None:
-    if total_steps < 1 or validate_every_steps < 1:
-        raise ConfigError(
-            f"A run of {total_steps} steps, validated every {validate_every_steps}, is none.",
-            fix="set both to 1 or more under budget:.",
-        )
 
 
 @contextmanager

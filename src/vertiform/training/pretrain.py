@@ -8,7 +8,7 @@ from vertiform.batches.loading import BatchRange
 from vertiform.evaluation import names
 from vertiform.models.encoder import save_checkpoint
 from vertiform.training.distributed import is_first_rank, place
-from vertiform.training.fit import FitResult, fit
+from vertiform.training.fit import FitResult, Goal, fit
 from vertiform.training.metrics import MetricSink
 from vertiform.training.modules import LanguageModule
 from vertiform.training.timing import STEPS, steps_of
@@ -125,11 +125,13 @@ def _fit(
             ranks=own.ranks,
         ),
         validation_batches=workload.validating,
-        total_steps=steps,
-        validate_every_steps=recipe.budget.validate_every_steps,
-        monitor=recipe.monitor,
-        mode="min",
-        gradient_clip_norm=recipe.optimizer.gradient_clip_norm,
+        goal=Goal(
+            total_steps=steps,
+            validate_every_steps=recipe.budget.validate_every_steps,
+            monitor=recipe.monitor,
+            mode="min",
+            gradient_clip_norm=recipe.optimizer.gradient_clip_norm,
+        ),
         trainer=trainer,
         seed=recipe.seed,
         checkpoints=checkpoints,
