@@ -57,6 +57,12 @@ def test_it_logs_each_training_metric_by_completed_steps(run):
     assert all(math.isfinite(value) for _, _, value in sink.points)
 
 
+def test_a_run_shorter_than_the_interval_logs_its_last_step(tmp_path):
+    sink = MemorySink()
+    pretrain_tiny(tmp_path, sink=sink, trainer=trainer_with(log_every_steps=1000))
+    assert list(sink.of(names.TRAIN_NATS_PER_TOKEN)) == [25]
+
+
 def test_the_logged_rate_is_the_one_the_step_took(run):
     _, _, sink = run
     rates = sink.of(names.LEARNING_RATE)

@@ -100,13 +100,13 @@ class Meter(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Count the batch; now and then, write a point."""
+        """Count the batch; now and then, and after the last step, write a point."""
         self._take_time(self._feed.next_counts())
         self._add_points(outputs, parts=trainer.accumulate_grad_batches)
         if not ends_step(trainer, batch_idx):
             return
         step = trainer.global_step
-        if step % self._every_steps == 0:
+        if step % self._every_steps == 0 or step == trainer.max_steps:
             self._health.check(step=step)
             self._sink.log_points(self._logged(), step=step)
         self._points = {}
