@@ -16,8 +16,8 @@ from vertiform.models.encoder import (
     build_masked_lm,
     load_encoder,
     load_masked_lm,
-    save_checkpoint,
 )
+from vertiform.models.loading import save_checkpoint
 
 SMALL = EncoderParams(width=32, depth=2, heads=2, feed_forward_width=64, max_tokens=32, dropout=0.1)
 

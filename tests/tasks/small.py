@@ -9,7 +9,8 @@ import torch
 
 from tests.builders import NUM_SPECIAL, SPECIAL, tiny_tokens
 from vertiform.files import sha256_of, write_json
-from vertiform.models.encoder import EncoderParams, build_masked_lm, save_checkpoint
+from vertiform.models.encoder import EncoderParams, build_masked_lm
+from vertiform.models.loading import save_checkpoint
 
 VOCAB_SIZE = 60
 NUM_WORDS = VOCAB_SIZE - NUM_SPECIAL  # w0 to w54

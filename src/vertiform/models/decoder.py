@@ -6,10 +6,10 @@ from pathlib import Path
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from vertiform.corpus.manifest import SpecialIds
-from vertiform.errors import ConfigError, TrainingError
+from vertiform.errors import TrainingError
 from vertiform.models.attention import PACKED
-from vertiform.models.encoder import read_config
-from vertiform.models.quiet import quiet_transformers
+from vertiform.models.loading import load, read_config
+from vertiform.models.size import Size
 
 LOADED = ("gpt2", "llama", "qwen2", "qwen3")
 # The same function as GPT-2's own `gelu_new`, in one kernel instead of eight.
@@ -17,27 +17,8 @@ GELU = "gelu_pytorch_tanh"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderParams:
-    """One size of decoder: a file of conf/model/.
-
-    width:      D, the size of a token's vector; a multiple of heads.
-    max_tokens: the longest input; positions are learned up to here.
-    dropout:    fraction of each layer's output set to 0 while training; not of the attention.
-    """
-
-    width: int
-    depth: int
-    heads: int
-    feed_forward_width: int
-    max_tokens: int
-    dropout: float
-
-    def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ConfigError(
-                f"model.width {self.width} is not a multiple of model.heads {self.heads}.",
-                fix="make it one; 64 per head is usual.",
-            )
+class DecoderParams(Size):
+    """One size of decoder."""
 
     def config(self, *, vocab_size: int, special_ids: SpecialIds) -> GPT2Config:
         """Return the transformers config of this size. A text is [CLS] ... [SEP] to it."""
@@ -89,13 +70,4 @@ def load_decoder(folder: Path, *, dropout: float | None = None) -> PreTrainedMod
             config.resid_pdrop = config.embd_pdrop = dropout
     else:
         config.attention_dropout = 0.0  # these kinds have no other
-    with quiet_transformers():
-        return AutoModelForCausalLM.from_pretrained(
-            folder,
-            config=config,
-            local_files_only=True,
-            use_safetensors=True,  # never unpickle
-            trust_remote_code=False,
-            attn_implementation=PACKED,
-            dtype="float32",
-        )
+    return load(AutoModelForCausalLM, folder, config=config)

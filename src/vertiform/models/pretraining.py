@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import (
     BertForPreTraining,
@@ -15,8 +14,8 @@ from transformers import (
 
 from vertiform.errors import ConfigError, TrainingError
 from vertiform.models.attention import PACKED
-from vertiform.models.encoder import EncoderParams, read_config
-from vertiform.models.quiet import quiet_transformers
+from vertiform.models.encoder import EncoderParams
+from vertiform.models.loading import dropouts, load, read_config
 
 
 class ReplacedTokenNetwork(nn.Module):
@@ -53,7 +52,7 @@ def build_bert(params: EncoderParams, *, vocab_size: int, pad_id: int) -> BertFo
 def load_bert(folder: Path, *, dropout: float | None) -> PreTrainedModel:
     """Load a BERT checkpoint with both heads; one that it lacks gets new weights."""
     _check_kind(folder, "bert", objective="mlm_nsp")
-    return _load(BertForPreTraining, folder, dropout=dropout)
+    return load(BertForPreTraining, folder, **dropouts(dropout))
 
 
 def build_replaced_token_network(
@@ -85,7 +84,7 @@ def load_replaced_token_network(
     Raises TrainingError for a checkpoint of another kind.
     """
     _check_kind(folder, "electra", objective="rtd")
-    discriminator = _load(ElectraForPreTraining, folder, dropout=dropout)
+    discriminator = load(ElectraForPreTraining, folder, **dropouts(dropout))
     return _with_new_generator(discriminator, generator_fraction)
 
 
@@ -114,20 +113,4 @@ def _check_kind(folder: Path, kind: str, *, objective: str) -> None:
             f"one of the kind `{kind}`.",
             fix="name a checkpoint of that kind, say weights=null, or choose another objective "
             f"for {folder.name}.",
-        )
-
-
-def _load(kind: Any, folder: Path, *, dropout: float | None) -> Any:
-    changed = {"attention_probs_dropout_prob": 0.0}
-    if dropout is not None:
-        changed["hidden_dropout_prob"] = dropout
-    with quiet_transformers():
-        return kind.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,  # never unpickle
-            trust_remote_code=False,
-            attn_implementation=PACKED,
-            dtype=torch.float32,
-            **changed,
         )

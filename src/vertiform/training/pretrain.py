@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vertiform.batches.loading import BatchRange
 from vertiform.evaluation import names
-from vertiform.models.encoder import save_checkpoint
+from vertiform.models.loading import save_checkpoint
 from vertiform.training.distributed import is_first_rank, place
 from vertiform.training.fit import FitResult, Goal, fit
 from vertiform.training.metrics import MetricSink

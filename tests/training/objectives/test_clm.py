@@ -11,7 +11,7 @@ from tests.training.tiny import MODEL
 from vertiform.errors import ConfigError
 from vertiform.models.attention import reading
 from vertiform.models.decoder import DecoderParams
-from vertiform.models.encoder import save_checkpoint
+from vertiform.models.loading import save_checkpoint
 from vertiform.training.objectives.clm import CausalLm, NextTokenBatch
 
 CLM = CausalLm()

@@ -12,7 +12,8 @@ from tests.training.objectives.test_clm import DECODER, tiny_decoder
 from tests.training.objectives.text import draws_for
 from tests.training.tiny import MLM, MODEL
 from vertiform.errors import ConfigError, TrainingError
-from vertiform.models.encoder import build_masked_lm, load_encoder, save_checkpoint
+from vertiform.models.encoder import build_masked_lm, load_encoder
+from vertiform.models.loading import save_checkpoint
 from vertiform.training.objectives.mlm_nsp import MaskedLmWithNextSentence, PairsBatch
 
 NSP = MaskedLmWithNextSentence(masked=MLM)

@@ -11,7 +11,8 @@ from tests.training.objectives.test_clm import DECODER
 from tests.training.objectives.text import draws_for
 from tests.training.tiny import MLM, MODEL
 from vertiform.errors import ConfigError
-from vertiform.models.encoder import build_like, load_encoder, save_checkpoint
+from vertiform.models.encoder import build_like, load_encoder
+from vertiform.models.loading import save_checkpoint
 from vertiform.models.vocabulary_loss import sampled_labels
 from vertiform.training.objectives.rtd import ReplacedBatch, ReplacedTokens
 
