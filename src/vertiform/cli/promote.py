@@ -11,10 +11,7 @@ from vertiform.files import read_json
 from vertiform.params import read_params
 
 if TYPE_CHECKING:
-    from vertiform.evaluation.report import EvaluationReport
     from vertiform.tracking.decisions import Decision
-    from vertiform.tracking.registry import Version
-    from vertiform.tracking.store import Store
 
 
 def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -57,9 +54,8 @@ def run_promote(
     reason: str,
 ) -> "Decision":
     """Ask every gate and move the alias if all agree; the decision is kept either way."""
-    from vertiform.evaluation.evidence import Evidence
+    from vertiform.cli.evidence import gather
     from vertiform.evaluation.gates import decide, read_gates
-    from vertiform.evaluation.report import EvaluationReport
     from vertiform.evaluation.verdict import verdict_table
     from vertiform.tracking.decisions import promote
     from vertiform.tracking.receipts import read_receipt
@@ -71,16 +67,8 @@ def run_promote(
     assert receipt.model is not None
     assert receipt.version is not None
     version = find_version(store, receipt.model, receipt.version)
-    report = EvaluationReport.from_json(read_json(evaluated / layout.EVALUATION))
-    contamination = read_json(tokens / "manifest.json")["contamination"]
-    evidence = Evidence(
-        report=report,
-        holder=_holder(
-            store, version, alias=config["alias"], report=report, task=tasks / report.task
-        ),
-        num_contaminated_documents=contamination["overlap_after"],
-        example_difference=_example_difference(store, version),
-        size_megabytes=receipt.facts["size_bytes"] / 1e6,
+    evidence = gather(
+        gates, store, version, tasks=tasks, tokens=tokens, evaluated=evaluated, receipt=receipt
     )
     verdict = decide(gates, evidence)
     decision = promote(store, version, verdict=verdict, reason=reason)
@@ -166,43 +154,3 @@ def _history(options: argparse.Namespace) -> int:
 def _why(decision: "Decision") -> str:
     refusals = [row["gate"] for row in decision.verdict.get("rows", ()) if not row["passed"]]
     return f"refused by {', '.join(refusals)}" if refusals else decision.reason
-
-
-def _holder(
-    store: "Store", version: "Version", *, alias: str, report: "EvaluationReport", task: Path
-) -> Any:
-    """Score what stands at the alias now on the same test rows, by the same predictor."""
-    from vertiform.evaluation.evidence import NOBODY, Holder
-    from vertiform.evaluation.report import compare
-    from vertiform.inference.predictor import Predictor
-    from vertiform.tasks.rows import read_task
-    from vertiform.tracking.model_files import BUNDLE
-    from vertiform.tracking.registry import aliases_of, find_version, verified_files
-
-    standing = aliases_of(store, version.name).get(alias)
-    if standing is None:
-        return NOBODY
-    holder = find_version(store, version.name, standing)
-    data = read_task(task)
-    rows = data.splits["test"]
-    predicted = []
-    for each in (version, holder):
-        with verified_files(store, each) as folder:
-            predicted.append(Predictor.load(folder / BUNDLE).score_rows(rows))
-    differences = compare(
-        read_json(task / "task.json"),
-        rows=rows,
-        predictions=predicted[0],
-        others=predicted[1],
-        resampling=report.resampling,
-    )
-    return Holder(str(standing), data_sha256=data.sha256["test"], differences=differences)
-
-
-def _example_difference(store: "Store", version: "Version") -> float:
-    """Load the version from where it is registered and ask what it was asked when logged."""
-    from vertiform.tracking.packaging import example_difference
-    from vertiform.tracking.registry import verified_files
-
-    with verified_files(store, version) as folder:
-        return example_difference(folder)
