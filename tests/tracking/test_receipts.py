@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from tests.tracking.examples import a_run
+from tests.tracking.examples import a_run, registered
 from vertiform.errors import TrackingError
+from vertiform.tracking.model_files import FILES_SHA256
 from vertiform.tracking.receipts import Receipt, read_receipt, write_receipt
 
 
@@ -58,6 +59,36 @@ def test_a_receipt_whose_run_or_model_is_gone_names_the_command_that_rebuilds_it
     expected = rf"The {what}.* is gone .*\n.*dvc repro -f finetune@area"
     with pytest.raises(TrackingError, match=expected):
         read_receipt(tmp_path / "receipt.json", store=shelf.store)
+
+
+def test_a_number_given_twice_by_a_restored_store_is_not_taken_for_the_version_of_the_receipt(
+    store, tmp_path
+):
+    """The database goes back to before version 1, and another model is registered in its place."""
+    first = registered(store, tmp_path / "first", weights=b"first")
+    receipt = a_receipt(
+        stage="register@area",
+        run_id=first.run_id,
+        model=first.name,
+        version=first.number,
+        facts={"files_sha256": first.tags[FILES_SHA256]},
+    )
+    write_receipt(tmp_path / "receipt.json", receipt)
+    assert read_receipt(tmp_path / "receipt.json", store=store) == receipt
+
+    store.client.delete_registered_model(first.name)  # what a backup from before knows of it
+    again = registered(store, tmp_path / "second", weights=b"second")
+    assert again.number == first.number
+    expected = r"Version 1 of software-area .* restored .*\n.*dvc repro -f register@area"
+    with pytest.raises(TrackingError, match=expected):
+        read_receipt(tmp_path / "receipt.json", store=store)
+
+
+def test_a_receipt_without_the_hash_of_files_is_still_read(shelf, tmp_path):
+    version = shelf.next_version()
+    receipt = a_receipt(run_id=version.run_id, model=version.name, version=version.number)
+    write_receipt(tmp_path / "receipt.json", receipt)
+    assert read_receipt(tmp_path / "receipt.json", store=shelf.store) == receipt
 
 
 def test_a_deleted_run_is_gone_too(store, tmp_path):

@@ -7,7 +7,10 @@ from typing import Any
 
 from vertiform.errors import TrackingError
 from vertiform.files import read_json, write_json
+from vertiform.tracking.model_files import FILES_SHA256
 from vertiform.tracking.store import Store, errors_named
+
+RECEIPT_FILES_SHA256 = "files_sha256"  # among the facts: of the version's list of files
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ def write_receipt(path: Path, receipt: Receipt) -> None:
 def read_receipt(path: Path, *, store: Store | None) -> Receipt:
     """Read a receipt and see that its run and its model are still in `store` (None: do not look).
 
-    Raises TrackingError with the `dvc repro` command that makes again what is gone.
+    Raises TrackingError with the `dvc repro` command that makes again what is gone, or what a
+    store restored from an older backup holds under the same number.
     """
     if not path.is_file():
         raise TrackingError(f"There is no receipt {path}.", fix="run `dvc repro`, which writes it.")
@@ -53,6 +57,7 @@ def read_receipt(path: Path, *, store: Store | None) -> Receipt:
     receipt = Receipt(**values)
     if store is not None:
         _check_is_there(store, receipt, path)
+        _check_is_the_same(store, receipt, path)
     return receipt
 
 
@@ -71,6 +76,24 @@ def _check_is_there(store: Store, receipt: Receipt, path: Path) -> None:
                 f"The {what} that {path} tells of is gone from {store.name}.",
                 fix=f"run `{receipt.rebuild}`, which makes it again.",
             )
+
+
+def _check_is_the_same(store: Store, receipt: Receipt, path: Path) -> None:
+    """A store restored from a backup counts its versions on from there: a number comes twice."""
+    expected = receipt.facts.get(RECEIPT_FILES_SHA256)
+    if not (receipt.model and receipt.version and expected):
+        return
+    with errors_named(store.uri):
+        found = store.client.get_model_version(receipt.model, str(receipt.version))
+    registered = found.tags.get(FILES_SHA256, "no known files")
+    if registered != expected:
+        raise TrackingError(
+            f"Version {receipt.version} of {receipt.model} in {store.name} is not the one that "
+            f"{path} tells of: its files are {registered[:12]}, the receipt's {expected[:12]}. The "
+            "store was restored from an older backup, and the number was given a second time.",
+            fix="restore the backup that holds the receipt's version, or run "
+            f"`{receipt.rebuild}`, which registers it under a new number.",
+        )
 
 
 def _is_there(store: Store, ask: Any) -> bool:
