@@ -42,6 +42,9 @@ class Clock:
         if names.TOKENS_PER_SECOND in points:
             self.take(step)
 
+    def log_text(self, text: str, file: str) -> None:
+        """Drop the text (a MetricSink)."""
+
     def take(self, step: int) -> None:
         """Note that `step` has ended, on the device too."""
         if torch.cuda.is_available():

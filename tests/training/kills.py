@@ -20,7 +20,7 @@ from vertiform.training.trainer import TrainerParams
 # A forked process is killed like any other, without the seconds a new one needs for its imports.
 FORK = multiprocessing.get_context("fork")
 SECONDS_TO_WAIT = 120.0
-NOT_COMPARED = ("speed/", "memory/")  # no two runs share them
+NOT_COMPARED = ("speed/", "memory/", "system/", "energy/")  # no two runs share them
 
 Train = Callable[[Path, str, TrainerParams, MetricSink], None]
 """Trains to folder/<name>, with its checkpoints in folder/checkpoints/<name>, and a sink."""
@@ -74,6 +74,9 @@ class Journal:
     def log_points(self, points: Mapping[str, float], *, step: int) -> None:
         """Append a line."""
         os.write(self._file, (json.dumps([step, dict(points)]) + "\n").encode())
+
+    def log_text(self, text: str, file: str) -> None:
+        """Append nothing: a text is a function of the weights, and those are compared whole."""
 
 
 def points_in(journal: Path) -> list[tuple[int, str, float]]:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.training.kills import NOT_COMPARED
 from tests.training.tiny import pretrain_tiny, trainer_with
 from vertiform.training.budget import Budget
 from vertiform.training.fit import EXIT_TERMINATED
@@ -54,12 +55,12 @@ def uninterrupted(folder) -> MemorySink:
 
 
 def curves(*sinks: MemorySink) -> dict[tuple[int, str], float]:
-    """Every point but those of time and memory, which no two runs share."""
+    """Every point but those of time and of the machine, which no two runs share."""
     return {
         (step, name): value
         for sink in sinks
         for step, name, value in sink.points
-        if not name.startswith(("speed/", "memory/"))
+        if not name.startswith(NOT_COMPARED)
     }
 
 

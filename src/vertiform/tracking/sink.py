@@ -59,6 +59,14 @@ class ShippingSink:
             if len(self._waiting) >= METRICS_PER_BATCH:
                 self._changed.notify()
 
+    def log_text(self, text: str, file: str) -> None:
+        """Keep a text among the run's artifacts; one that the store refuses is said, and lost."""
+        try:
+            self._store.client.log_text(self._run_id, text, file)
+        except Exception as error:  # whatever it is, training goes on
+            told = without_credentials(str(error).strip().splitlines()[0][:300])
+            logger.warning("%s did not take %s (%s).", self._store.name, file, told)
+
     def close(self) -> None:
         """Send what is left. Raises TrackingError that counts what MLflow did not take, and why."""
         with self._changed:

@@ -1,4 +1,4 @@
-"""Where the points of a training run go: a sink of ours, behind Lightning's logger interface."""
+"""Where what a training run tells goes: a sink of ours, behind Lightning's logger interface."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -7,10 +7,20 @@ from lightning.pytorch.loggers.logger import Logger
 
 
 class MetricSink(Protocol):
-    """Takes metric points. Implementations must be cheap to call: it is called inside the loop."""
+    """Takes metric points and small texts. It is called inside the loop, so it must be cheap: no
+    method waits for a network, and none raises because a store is away.
+
+    A run that goes on after a kill repeats steps: it may give a (step, name) or a file again that
+    was taken before. Points that depend on the clock (`speed/`, `system/`, `energy/`) then differ;
+    the first is as true as the second.
+    """
 
     def log_points(self, points: Mapping[str, float], *, step: int) -> None:
         """Keep these points. `step` is the number of optimiser steps completed so far."""
+        ...
+
+    def log_text(self, text: str, file: str) -> None:
+        """Keep `text` as `file`, a path inside the run's artifacts, whole or not at all."""
         ...
 
 
@@ -20,16 +30,24 @@ class NoSink:
     def log_points(self, points: Mapping[str, float], *, step: int) -> None:
         """Drop the points."""
 
+    def log_text(self, text: str, file: str) -> None:
+        """Drop the text."""
+
 
 class MemorySink:
-    """Keeps every point as (step, name, value), for tests and notebooks."""
+    """Keeps every point as (step, name, value) and every text by its file, for tests."""
 
     def __init__(self) -> None:
         self.points: list[tuple[int, str, float]] = []
+        self.texts: dict[str, str] = {}
 
     def log_points(self, points: Mapping[str, float], *, step: int) -> None:
         """Append the points."""
         self.points.extend((step, name, value) for name, value in points.items())
+
+    def log_text(self, text: str, file: str) -> None:
+        """Keep the text, the last one given for a file."""
+        self.texts[file] = text
 
     def of(self, name: str) -> dict[int, float]:
         """One metric's values by step."""
