@@ -2,11 +2,10 @@
 
 import argparse
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from vertiform.cli.compose import read_composed
-from vertiform.cli.promote import exit_code, run_promote
+from vertiform.cli.promote import run_promote
 from vertiform.doors import exit_on_user_error
 from vertiform.errors import EXIT_DONE
 from vertiform.files import write_json
@@ -17,7 +16,7 @@ if __name__ == "__main__":
         parser.add_argument(f"--{name}", required=True, type=Path)
     options = parser.parse_args()
     with exit_on_user_error():
-        decision = run_promote(
+        decided = run_promote(
             read_composed(options.config),
             tasks=options.tasks,
             tokens=options.tokens,
@@ -25,7 +24,7 @@ if __name__ == "__main__":
             registered=options.registered,
             reason="dvc repro",
         )
-        code = exit_code(decision)
-        if code == EXIT_DONE:
-            write_json(options.receipt, asdict(decision))
-        sys.exit(code)
+        decided.show()
+        if decided.exit_code == EXIT_DONE:
+            write_json(options.receipt, decided.as_receipt())
+        sys.exit(decided.exit_code)

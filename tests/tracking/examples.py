@@ -7,6 +7,7 @@ from typing import Any
 
 from vertiform.evaluation.verdict import GateRow, Verdict
 from vertiform.files import write_json
+from vertiform.tracking.chain import Entry
 from vertiform.tracking.decisions import promote
 from vertiform.tracking.lineage import Code, Lineage
 from vertiform.tracking.model_files import LoggedModel
@@ -87,13 +88,30 @@ class Shelf:
     def promoted(self, *, reason: str = "it earned it") -> Version:
         """Register one more version, and let every gate of staging pass."""
         version = self.next_version()
-        promote(self.store, version, verdict=verdict(passed=True), reason=reason)
+        promoted(self.store, version, reason=reason)
         return version
 
     @property
     def aliases(self) -> dict[str, int]:
         """Which version stands where."""
         return aliases_of(self.store, self.name)
+
+
+def promoted(
+    store: Store,
+    version: Version,
+    *,
+    alias: str = "staging",
+    passed: bool = True,
+    reason: str = "it earned it",
+    force: bool = False,
+) -> Entry:
+    """Decide about a version by a gate that says what it is told to."""
+
+    def decide() -> Verdict:
+        return verdict(passed=passed, alias=alias)
+
+    return promote(store, version, alias=alias, decide=decide, reason=reason, force=force)
 
 
 def verdict(*, passed: bool, alias: str = "staging") -> Verdict:

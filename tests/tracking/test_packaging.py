@@ -15,12 +15,11 @@ from tests.tracking.examples import (
     a_lock,
     a_run,
     logged_model,
+    promoted,
     tiny_bundle,
-    verdict,
 )
 from tests.tracking.servers import free_port, started
 from vertiform.errors import TrackingError
-from vertiform.tracking.decisions import promote
 from vertiform.tracking.packaging import (
     BUNDLE,
     EXAMPLE_PREDICTIONS,
@@ -143,7 +142,7 @@ def test_mlflow_serves_what_stands_at_staging_and_it_answers_as_the_predictor_do
 ):
     model, answers = real_model(store, tmp_path, bundle)
     version = register(store, "software-area", model, card="", rebuild=REBUILD, tags={})
-    promote(store, version, verdict=verdict(passed=True), reason="a test")
+    promoted(store, version)
     port = free_port()
     command = [
         *(sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"),

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.tracking.examples import a_run, registered, verdict
+from tests.tracking.examples import a_run, promoted, registered
 from tests.tracking.servers import free_port, started
 from vertiform.errors import TrackingError
-from vertiform.tracking.decisions import history, promote, rollback
+from vertiform.tracking.decisions import rollback
+from vertiform.tracking.history import history, outcome, verify
 from vertiform.tracking.registry import aliases_of, download_bundle, resolve
 from vertiform.tracking.store import DATABASE, open_store
 
@@ -48,15 +49,17 @@ def test_runs_models_aliases_and_history_are_the_same_on_a_server(server, tmp_pa
     assert len(store.client.get_metric_history(run.id, "train/loss_nats")) == 1200
 
     first = registered(store, tmp_path, weights=b"first")
-    promote(store, first, verdict=verdict(passed=True), reason="the first")
-    promote(store, registered(store, tmp_path), verdict=verdict(passed=True), reason="the second")
+    promoted(store, first)
+    promoted(store, registered(store, tmp_path))
     rollback(store, "software-area", "staging", reason="too slow")
     assert aliases_of(store, "software-area") == {
         "candidate": 2,
         "previous-staging": 2,
         "staging": 1,
     }
-    assert [d.action for d in history(store, "software-area")] == ["moved", "moved", "rolled back"]
+    chain = history(store, "software-area")
+    assert [outcome(chain, e) for e in chain.entries] == ["moved", "moved", "rolled back"]
+    assert verify(store, "software-area", root=tmp_path) == []
 
     bundle = download_bundle(store, resolve(store, "software-area@staging"), into=tmp_path / "here")
     assert (bundle / "model.safetensors").read_bytes() == b"first"

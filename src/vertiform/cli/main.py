@@ -25,7 +25,7 @@ VERBS = {
     "ui": "open MLflow's pages over the runs of this folder",
     "report": "show what the last release trained, how it scored and where it stands",
 }
-MODULES = {"rollback": "promote", "history": "promote"}
+MODULES = {"rollback": "promote"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

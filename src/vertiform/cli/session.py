@@ -45,10 +45,15 @@ def add_tracking_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def asked_config(options: argparse.Namespace) -> dict[str, Any]:
+    """Compose what conf/promote.yaml says whatever the model, with the store of `--tracking`."""
+    given = ["domain=any", "task.name=any", f"tracking={options.tracking}"]
+    return compose("promote", given)
+
+
 def asked_store(options: argparse.Namespace) -> "Store":
     """Open the store that `--tracking` names. Raises TrackingError if there is none yet."""
-    given = ["domain=any", "task.name=any", f"tracking={options.tracking}"]
-    return store_of(compose("promote", given), must_exist=True)
+    return store_of(asked_config(options), must_exist=True)
 
 
 def experiment_of(config: Mapping[str, Any], what: str) -> str:

@@ -1,162 +1,149 @@
-"""Moves aliases, keeps every decision with its figures, and can take a move back."""
+"""Decides about aliases: promote, roll back. Every decision is kept with its figures."""
 
-import json
 import logging
+import os
+import socket
 import uuid
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Literal
 
 from vertiform.errors import TrackingError, did_you_mean
-from vertiform.evaluation.tables import markdown_table
-from vertiform.evaluation.verdict import Verdict, verdict_table
+from vertiform.evaluation.verdict import GateRow, Verdict
+from vertiform.tracking.chain import Action, Decision, Entry
 from vertiform.tracking.limits import shortened
+from vertiform.tracking.moves import Lost, Standing, carry_out, record, settled
 from vertiform.tracking.registry import (
-    ALIASES,
+    LADDER,
+    PRODUCTION,
+    STAGING,
     Version,
-    aliases_of,
-    all_versions,
     find_version,
-    verified_files,
 )
 from vertiform.tracking.runs import who
 from vertiform.tracking.store import Store, errors_named
 
-TAG = "decision."  # a tag each, never changed: two who write at once cannot lose one
 REASON_CHARACTERS = 2000
+MAX_TRIES = 3  # decisions that one command takes while others keep coming first
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Decision:
-    """One decision about an alias: moved, refused, or rolled back."""
-
-    id: str  # sorts by time
-    when: str  # UTC, ISO 8601
-    who: str
-    action: Literal["moved", "refused", "rolled back"]
-    model: str
-    alias: str
-    before: int | None  # the version at the alias until then
-    version: int  # the version that asked for it, or that was rolled back to
-    reason: str
-    verdict: Mapping[str, Any] = field(default_factory=dict)  # Verdict.to_json(), every figure
-
-    @property
-    def after(self) -> int | None:
-        """The version at the alias from then on."""
-        return self.before if self.action == "refused" else self.version
+Decide = Callable[[], Verdict]
+"""Gathers the evidence and asks the gates; called again if what stands at the alias changed."""
 
 
-def promote(store: Store, version: Version, *, verdict: Verdict, reason: str) -> Decision:
-    """Move the verdict's alias to `version` if every gate passed; keep the decision either way.
+def promote(
+    store: Store, version: Version, *, alias: str, decide: Decide, reason: str, force: bool = False
+) -> Entry:
+    """Move `alias` to `version` if every gate agrees; keep the decision either way.
 
-    The files are read back first and the alias moves last. What stood there becomes
-    previous-<alias>. Raises TrackingError if the files are damaged or its run is gone.
+    force: move although gates say no; the decision says so. A model whose run is gone or whose
+    files are damaged never moves: TrackingError. So does the third time that others came first.
     """
-    if verdict.alias not in ALIASES:
-        raise TrackingError(
-            f"`{verdict.alias}` is not an alias of ours.", fix=did_you_mean(verdict.alias, ALIASES)
-        )
+    _check_alias(alias)
     _check_run(store, version)
-    before = aliases_of(store, version.name).get(verdict.alias)
-    decision = replace(
-        _decision("moved" if verdict.passed else "refused", version, verdict.alias, before, reason),
-        verdict=verdict.to_json(),
+    lost: Lost | None = None
+    for _ in range(MAX_TRIES):
+        standing = settled(store, version.name)
+        verdict = _with_ladder(decide(), standing, version, alias)
+        moves = verdict.passed or force
+        decision = replace(
+            _decision(store, "moved" if moves else "refused", version, alias, standing, reason),
+            verdict=verdict.to_json(),
+            forced=force and not verdict.passed,
+        )
+        try:
+            entry = record(store, standing, decision)
+        except Lost as error:
+            lost = error
+            logger.warning("Deciding again: %s meanwhile.", error.told)
+            continue
+        if moves:
+            carry_out(store, entry, version)
+        return entry
+    raise TrackingError(
+        f"{MAX_TRIES} times others came first; the last: {lost and lost.told}.",
+        fix=f"see `vertiform history {version.name}`, then run the command again.",
     )
-    if not verdict.passed:
-        _record(store, decision, version, verdict_table(verdict, as_markdown=True))
-        return decision
-    with verified_files(store, version):
-        _record(store, decision, version, verdict_table(verdict, as_markdown=True))
-        _move(store, decision)
-    return decision
 
 
-def rollback(store: Store, name: str, alias: str, *, reason: str) -> Decision:
-    """Give `alias` back to previous-<alias>, verified first; the two swap places."""
-    aliases = aliases_of(store, name)
-    if alias not in aliases:
+def rollback(store: Store, name: str, alias: str, *, reason: str) -> Entry:
+    """Give `alias` back to what stood there before; the two swap places.
+
+    It is for emergencies: no gate is asked, and a run that is gone does not stop it. The files are
+    read back all the same. Raises TrackingError if someone else moved the alias meanwhile.
+    """
+    standing = settled(store, name)
+    version = find_version(store, name, _stood_before(standing, name, alias))
+    decision = _decision(store, "rolled back", version, alias, standing, reason)
+    try:
+        entry = record(store, standing, decision)
+    except Lost as error:
         raise TrackingError(
-            f"No version of {name} stands at `{alias}`.",
-            fix=did_you_mean(alias, aliases) if aliases else "promote one first.",
-        )
-    previous = aliases.get(f"previous-{alias}")
-    if previous is None or previous == aliases[alias]:
-        raise TrackingError(
-            f"Nothing stood at `{alias}` of {name} before version {aliases[alias]}.",
-            fix=f"see `vertiform history {name}`, and promote the version you want.",
-        )
-    version = find_version(store, name, previous)
-    decision = _decision("rolled back", version, alias, aliases[alias], reason)
-    with verified_files(store, version):
-        _record(store, decision, version, "")
-        _move(store, decision)
-    return decision
-
-
-def history(store: Store, name: str) -> list[Decision]:
-    """Return every decision about the model's aliases, refused ones too, oldest first."""
-    aliases_of(store, name)  # says so if the model does not exist
-    with errors_named(store.uri):
-        entries = dict(store.client.get_registered_model(name).tags)
-    for version in all_versions(store, name):  # theirs hold every figure
-        entries |= version.tags
-    decisions = [Decision(**json.loads(text)) for key, text in entries.items() if _is_decision(key)]
-    return sorted(decisions, key=lambda decision: decision.id)
+            f"Not rolled back: {error.told} meanwhile.",
+            fix=f"see `vertiform history {name}`; run it again if you still want to go back.",
+        ) from None
+    carry_out(store, entry, version)
+    return entry
 
 
 def _decision(
-    action: Literal["moved", "refused", "rolled back"],
-    version: Version,
-    alias: str,
-    before: int | None,
-    reason: str,
+    store: Store, action: Action, version: Version, alias: str, standing: Standing, reason: str
 ) -> Decision:
-    now = datetime.now(UTC)
     return Decision(
-        id=f"{now:%Y%m%dT%H%M%S.%f}-{uuid.uuid4().hex[:6]}",
-        when=now.isoformat(timespec="seconds"),
-        who=who(),
+        id=uuid.uuid4().hex,
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+        who=_who(store),
+        process=f"{socket.gethostname()} {os.getpid()}",
         action=action,
         model=version.name,
         alias=alias,
-        before=before,
+        before=standing.holder(alias),
         version=version.number,
         reason=shortened(reason, REASON_CHARACTERS, whole_in="nothing else"),
     )
 
 
-def _record(store: Store, decision: Decision, version: Version, table: str) -> None:
-    """Keep a decision on the model (short), on the version (whole) and on its run (as files)."""
-    key = f"{TAG}{decision.id}"
-    whole = json.dumps(asdict(decision), allow_nan=False)
-    # MLflow holds 5,000 characters in a model's tag, 100,000 in a version's.
-    short = json.dumps(asdict(replace(decision, verdict={})))
-    with errors_named(store.uri):
-        store.client.set_registered_model_tag(version.name, key, short)
-        store.client.set_model_version_tag(version.name, str(version.number), key, whole)
-    try:
-        with errors_named(store.uri):
-            for suffix, text in (("json", whole), ("md", _as_markdown(decision, table))):
-                file = f"decisions/{decision.id}.{suffix}"
-                store.client.log_text(version.run_id, text, file)
-    except Exception as error:
-        if decision.action != "rolled back":
-            raise
-        # A rollback is for emergencies, and the tags hold all of it: a lost run must not stop it.
-        logger.warning("The rollback is not kept with run %s: %s", version.run_id, error)
+def _who(store: Store) -> str:
+    """Name the user of the server, or of this machine where there is none."""
+    on_server = os.environ.get("MLFLOW_TRACKING_USERNAME") if store.artifacts is None else None
+    return on_server or who()
 
 
-def _move(store: Store, decision: Decision) -> None:
-    alias, before, after = decision.alias, decision.before, decision.version
-    with errors_named(store.uri):
-        if before is not None and before != after:
-            set_alias = store.client.set_registered_model_alias
-            set_alias(decision.model, f"previous-{alias}", str(before))
-        store.client.set_registered_model_alias(decision.model, alias, str(after))
+def _with_ladder(verdict: Verdict, standing: Standing, version: Version, alias: str) -> Verdict:
+    """Add the gate that only the registry can ask: production is reached through staging."""
+    if alias != PRODUCTION:
+        return verdict
+    at_staging = standing.holder(STAGING)
+    passed = at_staging == version.number
+    there = f"version {at_staging}" if at_staging else "nobody"
+    reason = "it stands there" if passed else f"{there} stands there: promote it to staging first"
+    row = GateRow("stands_at_staging", None, None, None, passed, reason)
+    return replace(verdict, rows=(*verdict.rows, row))
+
+
+def _stood_before(standing: Standing, name: str, alias: str) -> int:
+    now = standing.holder(alias)
+    if now is None:
+        there = [each for each in LADDER if standing.holder(each)]
+        raise TrackingError(
+            f"No version of {name} stands at `{alias}`.",
+            fix=did_you_mean(alias, there) if there else "promote one first.",
+        )
+    before = standing.chain.before_holder(alias)
+    if before is None:
+        raise TrackingError(
+            f"Nothing stood at `{alias}` of {name} before version {now}.",
+            fix=f"see `vertiform history {name}`, and promote the version you want.",
+        )
+    return before
+
+
+def _check_alias(alias: str) -> None:
+    if alias not in LADDER:
+        raise TrackingError(
+            f"`{alias}` is not an alias that decisions move.", fix=did_you_mean(alias, LADDER)
+        )
 
 
 def _check_run(store: Store, version: Version) -> None:
@@ -175,22 +162,3 @@ def _check_run(store: Store, version: Version) -> None:
             f"The run {version.run_id} that made {version.uri} is gone from {store.name}.",
             fix=f"make it again with `{version.rebuild}`, and promote that version.",
         )
-
-
-def _as_markdown(decision: Decision, table: str) -> str:
-    facts = markdown_table(
-        ("", ""),
-        [
-            ["when", decision.when],
-            ["who", decision.who],
-            ["from", str(decision.before or "nobody")],
-            ["to", str(decision.after or "nobody")],
-            ["reason", decision.reason],
-        ],
-    )
-    title = f"# {decision.model} version {decision.version}: {decision.action} at {decision.alias}"
-    return f"{title}\n\n{facts}\n\n{table}\n"
-
-
-def _is_decision(key: str) -> bool:
-    return key.startswith(TAG)

@@ -12,13 +12,17 @@ from vertiform.errors import TrackingError, did_you_mean
 from vertiform.files import folder_written_whole
 from vertiform.tracking.limits import REGISTRY_TEXT_CHARACTERS, shortened
 from vertiform.tracking.model_files import BUNDLE, FILES_SHA256, LoggedModel, read_back
+from vertiform.tracking.patience import patiently
 from vertiform.tracking.store import Store, errors_named
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 
 CANDIDATE = "candidate"  # just registered
-ALIASES = (CANDIDATE, "staging", "production")
+STAGING = "staging"
+PRODUCTION = "production"
+LADDER = (STAGING, PRODUCTION)  # the aliases that decisions move, in this order
+LEDGER = "vertiform-decisions"  # no model: its versions are decisions (tracking/ledger.py)
 SECONDS_UNTIL_READY = 60
 REBUILD = "rebuild"  # tags that every version of ours carries, with FILES_SHA256
 MODEL_ID = "model_id"  # MLflow keeps it too, but its server does not give it back
@@ -56,20 +60,22 @@ def register(
     ours = {FILES_SHA256: model.files_sha256, REBUILD: rebuild, MODEL_ID: model.model_id}
     with errors_named(store.uri):
         _create_if_absent(store, name)
-        created = store.client.create_model_version(
-            name,
-            # Not models:/<id>: MLflow would look that up in its global store, not in this one.
-            source=model.location,
-            run_id=model.run_id,
-            model_id=model.model_id,
-            tags={**tags, **ours},
-            description=shortened(card, REGISTRY_TEXT_CHARACTERS, whole_in="README.md"),
-            await_creation_for=SECONDS_UNTIL_READY,
+        created = patiently(
+            lambda: store.client.create_model_version(
+                name,
+                # Not models:/<id>: MLflow would look that up in its global store, not in this one.
+                source=model.location,
+                run_id=model.run_id,
+                model_id=model.model_id,
+                tags={**tags, **ours},
+                description=shortened(card, REGISTRY_TEXT_CHARACTERS, whole_in="README.md"),
+                await_creation_for=SECONDS_UNTIL_READY,
+            )
         )
         version = find_version(store, name, int(created.version))
         with verified_files(store, version):
             pass
-        store.client.set_registered_model_alias(name, CANDIDATE, str(version.number))
+        set_alias(store, name, CANDIDATE, version.number)
     return find_version(store, name, version.number)
 
 
@@ -122,16 +128,25 @@ def aliases_of(store: Store, name: str) -> dict[str, int]:
 
     with errors_named(store.uri):
         try:
-            model = store.client.get_registered_model(name)
+            model = patiently(lambda: store.client.get_registered_model(name))
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            names = [m.name for m in store.client.search_registered_models()]
+            models = store.client.search_registered_models()
+            names = [model.name for model in models if model.name != LEDGER]
             raise TrackingError(
                 f"There is no registered model `{name}` in {store.name}.",
                 fix=did_you_mean(name, names) if names else "run `dvc repro`, which registers one.",
             ) from None
     return {alias: int(number) for alias, number in model.aliases.items()}
+
+
+def set_alias(store: Store, name: str, alias: str, number: int) -> None:
+    """Give an alias to a version. Only registering, and a decision in the ledger, may ask for it.
+
+    An MlflowException that speaks of a missing right or version passes: the caller knows its fix.
+    """
+    patiently(lambda: store.client.set_registered_model_alias(name, alias, str(number)))
 
 
 def all_versions(store: Store, name: str) -> "list[MlflowVersion]":
