@@ -46,6 +46,10 @@ class Vocabulary:
         starts[:, 1:] |= is_alone[:, :-1]
         return starts
 
+    def text_of(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens, special ones among it, without the space around it."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=False).strip()
+
     def encode(self, terms: Sequence[str]) -> list[set[tuple[int, ...]]]:
         """Return the ids of each term, as it stands within a text and as it opens one."""
         forms = [*terms, *(f" {term}" for term in terms)]

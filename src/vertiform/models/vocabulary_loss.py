@@ -93,6 +93,15 @@ def sampled_labels(network: PreTrainedModel, hidden: Tensor, uniform: Tensor) ->
     return torch.cat(drawn).clamp_(max=len(last.weight) - 1)
 
 
+def probabilities_of(network: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """Return what the network's own vocabulary head says, (N, V) float32: of a few places only.
+
+    hidden: (N, D), last hidden states at these places.
+    """
+    transform, last = _head_of(network)
+    return last(transform(hidden)).float().softmax(dim=1)
+
+
 def _default_chunk(hidden: Tensor, weight: Tensor) -> int:
     limit = CPU_CHUNK_BYTES if hidden.device.type == "cpu" else GPU_CHUNK_BYTES
     return max(1, limit // (4 * len(weight)))

@@ -72,6 +72,16 @@ class Classification:
             "probabilities": dict(zip(self.labels, probabilities.tolist(), strict=True)),
         }
 
+    def compare(self, row: Row, prediction: Prediction) -> tuple[str, list[dict[str, Any]]]:
+        """See Task. One row."""
+        label = prediction["label"]
+        told = {
+            "truth": row["label"],
+            "prediction": label,
+            "confidence": prediction["probabilities"][label],
+        }
+        return row["text"], [told]
+
     def present(self, text: str, row: Row, prediction: Prediction) -> dict[str, Any]:
         """See Task."""
         probabilities = prediction["probabilities"]

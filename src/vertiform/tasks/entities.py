@@ -104,6 +104,25 @@ class Entities:
             "confidences": np.take_along_axis(probabilities, best[:, None], axis=1)[:, 0].tolist(),
         }
 
+    def compare(self, row: Row, prediction: Prediction) -> tuple[str, list[dict[str, Any]]]:
+        """See Task. A row for each span that is an entity, or was taken for one, in their order."""
+        truth = {(e.start, e.end): e for e in entities_of(row["tags"])}
+        found = {(e.start, e.end): e for e in entities_of(prediction["tags"])}
+        told = []
+        for start, end in sorted(truth.keys() | found.keys()):
+            right, said = truth.get((start, end)), found.get((start, end))
+            told.append(
+                {
+                    "of": " ".join(row["tokens"][start:end]),
+                    "truth": right.type if right else "none",
+                    "prediction": said.type if said else "none",
+                    "confidence": (
+                        entity_confidence(prediction["confidences"], said) if said else ""
+                    ),
+                }
+            )
+        return " ".join(row["tokens"]), told
+
     def present(self, text: str, row: Row, prediction: Prediction) -> dict[str, Any]:
         """See Task. start and end are places in `text`; end is not part of the entity."""
         found = []

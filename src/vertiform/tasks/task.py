@@ -66,6 +66,12 @@ class Task(Protocol):
         """Return the prediction for a row, its confidences softened by `temperature`."""
         ...
 
+    def compare(self, row: Row, prediction: Prediction) -> tuple[str, list[dict[str, Any]]]:
+        """Return a labelled row's text, and a table of what is true and what was predicted: rows
+        of `truth`, `prediction`, `confidence` and, where the text is not the unit, `of` what.
+        """
+        ...
+
     def present(self, text: str, row: Row, prediction: Prediction) -> dict[str, Any]:
         """Return what a person who sent `text` is told."""
         ...

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from vertiform.batches.vocabulary import Vocabulary
 from vertiform.evaluation import names
 from vertiform.training.objectives.losses import Losses
+from vertiform.training.samples import GivesSamples, Sample
 from vertiform.training.schedules import Schedule
 
 
@@ -41,16 +42,21 @@ class Objective(Protocol):
         """Return the loss of a batch, and what it is made of."""
         ...
 
+    def samples(self, network: Any, batches: Sequence[Any], vocabulary: Vocabulary) -> list[Sample]:
+        """Return what the network says of batches of one window each. Draws no random numbers."""
+        ...
+
     def step_flops(self, network: Any) -> Callable[[Any], float]:
         """Return what counts the model FLOPs (training.flops) of a batch in host memory."""
         ...
 
 
-class LanguageModule(LightningModule):
+class LanguageModule(GivesSamples, LightningModule):
     """Trains any network from token ids to logits under one objective.
 
     validated_on: what each series of validation batches is of: "" first, the text that is trained
                   on, then the domains that are only watched.
+    shown:        batches of one window each, that each validation gives samples of.
     """
 
     def __init__(
@@ -61,7 +67,9 @@ class LanguageModule(LightningModule):
         optimizer: "BuildsOptimizer",
         schedule: Schedule,
         total_steps: int,
+        vocabulary: Vocabulary,
         validated_on: Sequence[str] = ("",),
+        shown: Sequence[Any] = (),
     ) -> None:
         super().__init__()
         self.network = network
@@ -70,6 +78,8 @@ class LanguageModule(LightningModule):
         self._schedule = schedule
         self._total_steps = total_steps
         self._validated_on = validated_on
+        self._shown = shown
+        self._vocabulary = vocabulary
 
     def training_step(self, batch: Any, batch_index: int) -> dict[str, Any]:
         """Return the loss to descend, and what is logged of it (callbacks.meter)."""
@@ -79,6 +89,8 @@ class LanguageModule(LightningModule):
 
     def validation_step(self, batch: Any, batch_index: int, dataloader_idx: int = 0) -> None:
         """Add a batch to the means over all that is predicted of a validation split."""
+        if self._shown and batch_index == dataloader_idx == 0:
+            self.samples = self._sampled()
         losses = self._objective.losses(self.network, batch)
         domain = self._validated_on[dataloader_idx]
         # Of the whole loss, what the first part counts: it is the one over tokens.
@@ -102,6 +114,13 @@ class LanguageModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """Build the optimiser, and the schedule around it, for Lightning."""
         return scheduled(self._optimizer, self._schedule, self.network, self._total_steps)
+
+    def _sampled(self) -> list[Sample]:
+        """Within a validation step, where weights that are spread over processes are at hand."""
+        batches = [self.transfer_batch_to_device(each, self.device, 0) for each in self._shown]
+        # What is compiled is so for the shapes of training, and would be again for these.
+        with torch.compiler.set_stance("force_eager"):
+            return self._objective.samples(self.network, batches, self._vocabulary)
 
 
 class BuildsOptimizer(Protocol):

@@ -112,6 +112,8 @@ def _fit(
         schedule=recipe.schedule,
         total_steps=steps,
         validated_on=tuple(workload.validation),
+        shown=workload.shown(),
+        vocabulary=workload.vocabulary,
     )
     train, own = workload.training(parts=trainer.parts_per_step, steps=steps), place()
     return fit(

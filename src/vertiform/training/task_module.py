@@ -14,9 +14,10 @@ from vertiform.evaluation import names
 from vertiform.tasks.network import TaskNetwork, nats
 from vertiform.tasks.outputs import example_logits
 from vertiform.tasks.rows import Row
-from vertiform.tasks.task import Task, scores_of
+from vertiform.tasks.task import Prediction, Task, scores_of
 from vertiform.training.modules import scheduled
 from vertiform.training.optimizers import AdamW
+from vertiform.training.samples import ROWS, GivesSamples, Sample, shortened, spread
 from vertiform.training.schedules import Schedule
 
 
@@ -39,7 +40,7 @@ class TwoRates:
         return built
 
 
-class TaskModule(LightningModule):
+class TaskModule(GivesSamples, LightningModule):
     """Trains a network for a task, and scores it on validation rows.
 
     validation_rows, validation_examples: the rows that validation batches come from, and these
@@ -94,7 +95,12 @@ class TaskModule(LightningModule):
         gathered = self._task.gather(rows, examples, logits)
         predictions = [self._task.decode(of_row, temperature=1.0) for of_row in gathered]
         self.log_dict(scores_of(self._task, rows, predictions, split="validation"))
+        self.samples = [self._sample(rows[n], predictions[n]) for n in spread(len(rows), ROWS)]
 
     def configure_optimizers(self) -> Any:
         """Build the optimiser, and the schedule around it, for Lightning."""
         return scheduled(self._optimizer, self._schedule, self.network, self._total_steps)
+
+    def _sample(self, row: Row, prediction: Prediction) -> Sample:
+        text, table = self._task.compare(row, prediction)
+        return Sample(text=shortened(text), rows=table)

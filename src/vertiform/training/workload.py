@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,6 +24,7 @@ from vertiform.training.budget import Budget
 from vertiform.training.continued import resolve_start
 from vertiform.training.modules import Objective
 from vertiform.training.optimizers import AdamW, Muon
+from vertiform.training.samples import TEXTS, spread
 from vertiform.training.schedules import Schedule
 
 # Not the run's own, so that validation losses of two runs are of the same masked tokens.
@@ -65,11 +67,13 @@ class Workload:
 
     train:      not yet cut into the parts of a step, nor told how many steps there are.
     validation: of the run's own domain, under "", then of each replayed one.
+    vocabulary: of the tokens that it reads.
     """
 
     network: nn.Module
     train: PackedBatches
     validation: Mapping[str, PackedBatches]
+    vocabulary: Vocabulary
 
     @property
     def parameters(self) -> int:
@@ -91,6 +95,13 @@ class Workload:
             BatchRange(batches=batches, first=0, last=_batches_of(batches), workers=0)
             for batches in self.validation.values()
         ]
+
+    def shown(self) -> list[Any]:
+        """A few windows of the domain's validation, a batch each, masked as they are there."""
+        batches = self.validation[""]
+        windows = _batches_of(batches) * batches.params.windows_per_batch
+        alone = replace(batches, params=replace(batches.params, windows_per_batch=1))
+        return [alone[number] for number in spread(windows, TEXTS)]
 
     def achieved_shares(self, *, windows: int) -> dict[str, float]:
         """Which share of so many training windows comes from each domain; {} without replay."""
@@ -137,6 +148,7 @@ def build_workload(recipe: Recipe, text: Text, *, start: str | Path | None) -> W
             "": read.validation(text.tokens, manifest),
             **{name: read.validation(others[name], replayed[name]) for name in others},
         },
+        vocabulary=vocabulary,
     )
 
 

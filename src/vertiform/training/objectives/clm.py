@@ -1,6 +1,6 @@
 """Causal language modelling: the next token of the same text (Radford et al. 2019)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -18,6 +18,8 @@ from vertiform.models.decoder import DecoderParams, build_decoder, load_decoder
 from vertiform.models.vocabulary_loss import nats_of_labels
 from vertiform.training.flops import flops_of, of_windows
 from vertiform.training.objectives.losses import Losses
+from vertiform.training.objectives.samples import continued
+from vertiform.training.samples import Sample
 
 
 class NextTokenBatch(NamedTuple):
@@ -72,6 +74,12 @@ class CausalLm:
         """Return what counts the model FLOPs of training on a batch in host memory."""
         model = flops_of(network)
         return lambda batch: of_windows(model, batch.packing, predicted=len(batch.labels))
+
+    def samples(
+        self, network: PreTrainedModel, batches: Sequence[NextTokenBatch], vocabulary: Vocabulary
+    ) -> list[Sample]:
+        """Return how the network goes on with the beginning of a piece of each window."""
+        return continued(network, batches, vocabulary)
 
     def losses(self, network: PreTrainedModel, batch: NextTokenBatch) -> Losses:
         """Return the mean nats per token that has one before it in its piece."""

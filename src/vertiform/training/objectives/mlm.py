@@ -1,6 +1,6 @@
 """Masked language modelling (Devlin et al. 2019, section 3.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,8 @@ from vertiform.training.flops import flops_of, of_windows
 from vertiform.training.objectives.glossary import Glossary, read_glossary
 from vertiform.training.objectives.losses import Losses
 from vertiform.training.objectives.masking import MASKINGS, select, units_of
+from vertiform.training.objectives.samples import blanks_of, guessed
+from vertiform.training.samples import Sample
 
 
 class MaskedBatch(NamedTuple):
@@ -129,6 +131,19 @@ class MaskedLm:
         """Return what counts the model FLOPs of training on a batch in host memory."""
         model = flops_of(network)
         return lambda batch: of_windows(model, batch.packing, predicted=len(batch.labels))
+
+    def samples(
+        self, network: PreTrainedModel, batches: Sequence[MaskedBatch], vocabulary: Vocabulary
+    ) -> list[Sample]:
+        """Return what the network puts into the first blanks of each window."""
+        found = []
+        for batch in batches:
+            blanks = blanks_of(batch, vocabulary)
+            read = reading(batch.packing, network)
+            hidden = network.base_model(batch.input_ids, **read).last_hidden_state[0]  # (T, D)
+            at_blanks = hidden[batch.positions[blanks.places]]
+            found.append(guessed(network, at_blanks, blanks, vocabulary))
+        return found
 
     def losses(self, network: PreTrainedModel, batch: MaskedBatch) -> Losses:
         """Return the mean nats per selected token.

@@ -1,6 +1,6 @@
 """BERT's two losses at once: hidden tokens, and whether B follows A (Devlin et al. 2019, 3.1)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -19,6 +19,8 @@ from vertiform.models.pretraining import build_bert, load_bert
 from vertiform.models.vocabulary_loss import nats_of_labels
 from vertiform.training.objectives.losses import Losses
 from vertiform.training.objectives.mlm import Corruption, MaskedBatch, MaskedLm
+from vertiform.training.objectives.samples import blanks_of, guessed, rounded
+from vertiform.training.samples import Sample
 
 
 class PairsBatch(NamedTuple):
@@ -75,19 +77,29 @@ class MaskedLmWithNextSentence:
         of_masked = self.masked.step_flops(network)
         return lambda batch: of_masked(batch.masked)
 
+    def samples(
+        self, network: Any, batches: Sequence[PairsBatch], vocabulary: Vocabulary
+    ) -> list[Sample]:
+        """Return what the network puts into blanks, and whether it thinks that B follows A."""
+        found = []
+        for batch in batches:
+            blanks = blanks_of(batch.masked, vocabulary)
+            hidden = self._hidden(network, batch)
+            at_blanks = hidden[batch.masked.positions[blanks.places]]
+            found.append(guessed(network, at_blanks, blanks, vocabulary))
+            if len(batch.pairs):
+                found.append(self._judged(network, hidden, batch, vocabulary))
+        return found
+
     def losses(self, network: Any, batch: PairsBatch) -> Losses:
         """Return the sum of both losses: nats per hidden token, and nats per pair."""
-        read = reading(batch.masked.packing, network)
-        hidden = network.base_model(
-            batch.masked.input_ids, token_type_ids=batch.token_type_ids, **read
-        ).last_hidden_state.flatten(0, 1)  # (B * T, D)
+        hidden = self._hidden(network, batch)
         selected = hidden.index_select(0, batch.masked.positions)  # (N, D)
         nats = nats_of_labels(network, selected, batch.masked.labels)
         heads = hidden.index_select(0, batch.pairs)  # (P, D)
         follows = heads.sum()  # 0 of no pairs
         if len(batch.pairs):
-            pooled = network.bert.pooler(heads[:, None])  # it takes the first token of each
-            follows = F.cross_entropy(network.cls.seq_relationship(pooled).float(), batch.follows)
+            follows = F.cross_entropy(_follow_logits(network, heads), batch.follows)
         return Losses(
             nats + follows,
             {
@@ -95,6 +107,37 @@ class MaskedLmWithNextSentence:
                 "next_sentence_nats": (follows, len(batch.pairs)),
             },
         )
+
+    def _hidden(self, network: Any, batch: PairsBatch) -> Tensor:
+        """Last hidden states, (B * T, D)."""
+        read = reading(batch.masked.packing, network)
+        return network.base_model(
+            batch.masked.input_ids, token_type_ids=batch.token_type_ids, **read
+        ).last_hidden_state.flatten(0, 1)
+
+    def _judged(
+        self, network: Any, hidden: Tensor, batch: PairsBatch, vocabulary: Vocabulary
+    ) -> Sample:
+        """Whether B follows A, of the first pair of a window that is whole in it."""
+        first = int(batch.pairs[0])
+        chance = _follow_logits(network, hidden[first : first + 1]).softmax(dim=1)[0, 0]
+        bounds = batch.masked.packing.bounds.tolist()
+        end = next(bound for bound in bounds if bound > first)
+        return Sample(
+            text=vocabulary.text_of(batch.masked.input_ids.flatten()[first:end].tolist()),
+            rows=[
+                {
+                    "truth": "B follows A" if batch.follows[0] == 0 else "B is of another place",
+                    "probability that B follows A": rounded(chance),
+                }
+            ],
+        )
+
+
+def _follow_logits(network: Any, heads: Tensor) -> Tensor:
+    """(P, D) hidden states of the [CLS] of pairs -> (P, 2): B follows A, or does not."""
+    pooled = network.bert.pooler(heads[:, None])  # it takes the first token of each
+    return network.cls.seq_relationship(pooled).float()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Replaced-token detection (ELECTRA: Clark et al. 2020)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -24,6 +24,8 @@ from vertiform.models.vocabulary_loss import nats_of_labels, sampled_labels
 from vertiform.training.flops import flops_of, of_windows
 from vertiform.training.objectives.losses import Losses
 from vertiform.training.objectives.mlm import Corruption, MaskedBatch, MaskedLm
+from vertiform.training.objectives.samples import blanks_of, rounded
+from vertiform.training.samples import Sample
 
 
 class ReplacedBatch(NamedTuple):
@@ -107,26 +109,32 @@ class ReplacedTokens:
 
         return count
 
+    def samples(
+        self,
+        network: ReplacedTokenNetwork,
+        batches: Sequence[ReplacedBatch],
+        vocabulary: Vocabulary,
+    ) -> list[Sample]:
+        """Return what the generator fills in, and what the encoder thinks of each token of it."""
+        return [self._sample(network, batch, vocabulary) for batch in batches]
+
     def losses(self, network: ReplacedTokenNetwork, batch: ReplacedBatch) -> Losses:
         """Return the generator's nats per hidden token and the encoder's per ordinary token."""
         masked = batch.masked
-        read = reading(masked.packing, network.generator)
-        hidden = network.generator.base_model(masked.input_ids, **read).last_hidden_state
-        gaps = hidden.flatten(0, 1).index_select(0, masked.positions)  # (N, D / 4)
+        gaps = self._gaps(network, masked)
         nats = nats_of_labels(network.generator, gaps, masked.labels)
 
         # No gradient passes the sampling (section 3.1): the generator only learns to fill in.
         sampled = sampled_labels(network.generator, gaps.detach(), batch.uniform)  # (N,)
         filled = masked.input_ids.flatten().index_copy(0, masked.positions, sampled)
         # A sample that hits the token that stood there is none that was replaced.
-        replaced = torch.zeros_like(filled, dtype=hidden.dtype)
-        replaced.index_copy_(0, masked.positions, (sampled != masked.labels).to(hidden.dtype))
+        replaced = torch.zeros_like(filled, dtype=gaps.dtype)
+        replaced.index_copy_(0, masked.positions, (sampled != masked.labels).to(gaps.dtype))
 
-        read = reading(masked.packing, network.discriminator)
-        seen = network.discriminator.base_model(filled.view_as(masked.input_ids), **read)
-        judged = seen.last_hidden_state.flatten(0, 1).index_select(0, batch.ordinary)  # (M, D)
+        judged = self._judged(network, filled.view_as(masked.input_ids), masked)
         found = F.binary_cross_entropy_with_logits(
-            network.logits_of_replaced(judged).float(), replaced[batch.ordinary].float()
+            network.logits_of_replaced(judged.index_select(0, batch.ordinary)).float(),
+            replaced[batch.ordinary].float(),
         )
         return Losses(
             nats + self.discriminator_weight * found,
@@ -135,6 +143,39 @@ class ReplacedTokens:
                 "replaced_nats": (found, len(batch.ordinary)),
             },
         )
+
+    def _gaps(self, network: ReplacedTokenNetwork, masked: MaskedBatch) -> Tensor:
+        """The generator's last hidden states at hidden tokens, (N, D / 4)."""
+        read = reading(masked.packing, network.generator)
+        hidden = network.generator.base_model(masked.input_ids, **read).last_hidden_state
+        return hidden.flatten(0, 1).index_select(0, masked.positions)
+
+    def _judged(self, network: ReplacedTokenNetwork, filled: Tensor, masked: MaskedBatch) -> Tensor:
+        """The encoder's last hidden states of filled windows, (B, T) -> (B * T, D)."""
+        read = reading(masked.packing, network.discriminator)
+        return network.discriminator.base_model(filled, **read).last_hidden_state.flatten(0, 1)
+
+    def _sample(
+        self, network: ReplacedTokenNetwork, batch: ReplacedBatch, vocabulary: Vocabulary
+    ) -> Sample:
+        masked = batch.masked
+        blanks = blanks_of(masked, vocabulary)
+        sampled = sampled_labels(network.generator, self._gaps(network, masked), batch.uniform)
+        filled = masked.input_ids.flatten().index_copy(0, masked.positions, sampled)
+        judged = self._judged(network, filled.view_as(masked.input_ids), masked)
+        at_blanks = judged[masked.positions[blanks.places]]
+        chances = network.logits_of_replaced(at_blanks).float().sigmoid()
+        told = zip(blanks.truth, sampled[blanks.places].tolist(), chances, strict=True)
+        rows: list[dict[str, str | float]] = [
+            {
+                "blank": number,
+                "truth": truth,
+                "filled in": vocabulary.text_of([token]),
+                "probability of replaced": rounded(chance),
+            }
+            for number, (truth, token, chance) in enumerate(told, start=1)
+        ]
+        return Sample(text=blanks.text, rows=rows)
 
 
 @dataclass(frozen=True, kw_only=True)
