@@ -22,7 +22,8 @@ from vertiform.models.encoder import load_encoder
 from vertiform.tasks.bundle import load_tokenizer
 from vertiform.tasks.classification import Classification
 from vertiform.tasks.network import TaskNetwork
-from vertiform.training.fit import Goal, fit
+from vertiform.training.fit import fit
+from vertiform.training.goal import Goal
 from vertiform.training.starts import checkpoint_folder
 from vertiform.training.task_module import TaskModule, TwoRates
 

@@ -24,7 +24,7 @@ from vertiform.training.distributed import (
     joined,
     place,
 )
-from vertiform.training.fit import EXIT_TERMINATED
+from vertiform.training.loop import EXIT_TERMINATED
 from vertiform.training.metrics import MemorySink
 
 READ: list[torch.Tensor] = []  # what this process was given to read in training

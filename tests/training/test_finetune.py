@@ -49,6 +49,8 @@ CPU = TrainerParams(
     checkpoint_every_steps=5,
     keeps_last_checkpoints=2,
     log_every_steps=10,
+    system_every_seconds=10,
+    country_iso_code=None,
 )
 
 MONITORS = {"classification": "val/f1_macro", "entities": "val/entity_f1"}

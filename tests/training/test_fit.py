@@ -14,7 +14,7 @@ from tests.training.tiny import ADAMW, BUDGET, MLM, MODEL, pretrain_tiny, traine
 from vertiform.errors import ConfigError, TrainingError
 from vertiform.evaluation import names
 from vertiform.training.checkpoints import RunCheckpoints
-from vertiform.training.fit import Goal
+from vertiform.training.goal import Goal
 from vertiform.training.metrics import MemorySink
 from vertiform.training.objectives.losses import Losses
 from vertiform.training.objectives.mlm import MaskedBatch, MaskedLm

@@ -11,7 +11,8 @@ from torch import Tensor
 from tests.training.tiny import trainer_with
 from vertiform.evaluation import names
 from vertiform.training.feed import Feed
-from vertiform.training.fit import Goal, fit
+from vertiform.training.fit import fit
+from vertiform.training.goal import Goal
 from vertiform.training.metrics import MemorySink
 
 SECONDS_TO_MAKE = 0.01

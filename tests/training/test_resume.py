@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from tests.training.kills import NOT_COMPARED
 from tests.training.tiny import pretrain_tiny, trainer_with
 from vertiform.training.budget import Budget
-from vertiform.training.fit import EXIT_TERMINATED
+from vertiform.training.loop import EXIT_TERMINATED
 from vertiform.training.metrics import MemorySink
 
 

@@ -41,6 +41,8 @@ CPU = TrainerParams(
     checkpoint_every_steps=4,
     keeps_last_checkpoints=2,
     log_every_steps=1,
+    system_every_seconds=10,
+    country_iso_code=None,
 )
 BUDGET = Budget(total_steps=25, validate_every_steps=10)
 RECIPE: dict[str, Any] = {

@@ -18,6 +18,24 @@ DATA_WAIT_FRACTION = "speed/data_wait_fraction"  # of the time: the loop had no 
 PADDING_FRACTION = "speed/padding_fraction"  # of the tokens computed
 PEAK_MEMORY_BYTES = "memory/peak_bytes"  # on a GPU what tensors took, else the whole process
 
+# The machine: one point every trainer.system_every_seconds, and one at the last step. Fractions of
+# processors and rates are of the time since the point before. of_gpu names those of a GPU.
+SYSTEM_CPU_FRACTION = "system/cpu_fraction"  # of all cores, whoever uses them
+PROCESS_CPU_FRACTION = "system/process_cpu_fraction"  # of the cores this run may use, by it alone
+SYSTEM_MEMORY_BYTES = "system/memory_bytes"  # in use, whoever uses it; caches are not in use
+PROCESS_MEMORY_BYTES = "system/process_memory_bytes"  # resident, of the process that trains
+DISK_USED_FRACTION = "system/disk_used_fraction"  # of the disk that checkpoints are written to
+DISK_READ_BYTES_PER_SECOND = "system/disk_read_bytes_per_second"  # of all disks
+DISK_WRITTEN_BYTES_PER_SECOND = "system/disk_written_bytes_per_second"
+GPU_FRACTION = "fraction"  # of the time: a kernel ran
+GPU_MEMORY_BYTES = "memory_bytes"  # in use, whoever uses it
+GPU_POWER_WATTS = "power_watts"
+
+# Energy: what a run and the attempts before it took so far, one point every validation.
+ENERGY_KILOWATT_HOURS = "energy/kilowatt_hours"
+ENERGY_ESTIMATED_FRACTION = "energy/estimated_fraction"  # of that: no device counted it
+CO2_KILOGRAMS = "energy/co2_kilograms"  # the country's mean for so many kilowatt hours
+
 # Validation: one point every validation.
 VAL_NATS_PER_TOKEN = "val/nats_per_token"
 VAL_PERPLEXITY = "val/perplexity"
@@ -114,6 +132,11 @@ def of_domain(metric: str, domain: str) -> str:
 def share_of(domain: str) -> str:
     """Return the name of the share of a run's training windows that came from a domain, 0-1."""
     return f"data/share/{domain}"
+
+
+def of_gpu(number: int, what: str) -> str:
+    """Return the name of a metric of one GPU: "system/gpu_0_power_watts"."""
+    return f"system/gpu_{number}_{what}"
 
 
 def of_class(score: str, label: str) -> str:

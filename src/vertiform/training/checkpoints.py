@@ -130,6 +130,11 @@ class RunCheckpoints:
         """Those of the run with this fingerprint. Another run's are left alone, beside them."""
         return cls(folder=root / fingerprint, keeps_last=keeps_last)
 
+    @property
+    def energy(self) -> Path:
+        """The file that keeps the energy taken so far (training/energy.py), out of prune's way."""
+        return self.folder / "used" / "energy.json"
+
     def at_step(self, step: int) -> Path:
         """The folder of the checkpoint after `step` steps."""
         return self.folder / f"step-{step:08d}"

@@ -183,13 +183,19 @@ def gathered(value: T, *, group: Any = None) -> list[T]:
     return values
 
 
-def mean_of_all(points: Mapping[str, float]) -> dict[str, float]:
-    """Return the mean over the processes of each value; all give the same names."""
+def sum_of_all(points: Mapping[str, float]) -> dict[str, float]:
+    """Return the sum over the processes of each value; all give the same names."""
     if not (dist.is_initialized() and points):
         return dict(points)
     values = torch.tensor(list(points.values()), dtype=torch.float64)
     dist.all_reduce(values)
-    return dict(zip(points, (values / dist.get_world_size()).tolist(), strict=True))
+    return dict(zip(points, values.tolist(), strict=True))
+
+
+def mean_of_all(points: Mapping[str, float]) -> dict[str, float]:
+    """Return the mean over the processes of each value; all give the same names."""
+    ranks = dist.get_world_size() if dist.is_initialized() else 1
+    return {name: value / ranks for name, value in sum_of_all(points).items()}
 
 
 @contextmanager

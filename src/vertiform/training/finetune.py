@@ -20,7 +20,8 @@ from vertiform.tasks.outputs import row_logits
 from vertiform.tasks.rows import Row, TaskData
 from vertiform.tasks.task import Task, scores_of, task_of
 from vertiform.training.distributed import is_first_rank, place
-from vertiform.training.fit import FitResult, Goal, fit
+from vertiform.training.fit import FitResult, fit
+from vertiform.training.goal import Goal
 from vertiform.training.metrics import MetricSink
 from vertiform.training.optimizers import AdamW
 from vertiform.training.schedules import Schedule

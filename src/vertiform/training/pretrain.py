@@ -8,7 +8,8 @@ from vertiform.batches.loading import BatchRange
 from vertiform.evaluation import names
 from vertiform.models.loading import save_checkpoint
 from vertiform.training.distributed import is_first_rank, place
-from vertiform.training.fit import FitResult, Goal, fit
+from vertiform.training.fit import FitResult, fit
+from vertiform.training.goal import Goal
 from vertiform.training.metrics import MetricSink
 from vertiform.training.modules import LanguageModule
 from vertiform.training.timing import STEPS, steps_of

@@ -39,6 +39,9 @@ class TrainerParams:
     checkpoint_every_steps: steps between two checkpoints to go on from.
     keeps_last_checkpoints: how many of them are kept, so that a damaged one has one before it.
     log_every_steps:        steps between two points of a training metric.
+    system_every_seconds:   at least so long between two points of what the machine does.
+    country_iso_code:       where it stands, three letters (ISO 3166-1), for what its electricity
+                            emits; None takes the world's mean.
     """
 
     accelerator: str
@@ -51,6 +54,8 @@ class TrainerParams:
     checkpoint_every_steps: int
     keeps_last_checkpoints: int
     log_every_steps: int
+    system_every_seconds: float
+    country_iso_code: str | None
 
     def __post_init__(self) -> None:
         choices = {
@@ -76,6 +81,11 @@ class TrainerParams:
                     f"trainer.{name} is {getattr(self, name)}, which is less than 1.",
                     fix=f"set trainer.{name} to 1 or more.",
                 )
+        if self.system_every_seconds <= 0:
+            raise ConfigError(
+                f"trainer.system_every_seconds is {self.system_every_seconds}, which is no time.",
+                fix="set it above 0; 10 is usual, and a reading takes 0.3 ms.",
+            )
 
     @property
     def parts_per_step(self) -> int:
