@@ -97,6 +97,10 @@ CLASS_SCORES = (PRECISION, RECALL, F1, ROC_AUC)
 MAIN_SCORE = {"classification": F1_MACRO, "entities": ENTITY_F1}  # what tables sort and lead with
 LOWER_IS_BETTER = frozenset({CALIBRATION_ERROR, ENTITY_CALIBRATION_ERROR})
 
+# Of other measures it is the unit, the last word, that says so.
+_LOWER_ENDINGS = ("loss", "perplexity", "error", "seconds", "_bytes", "_kwh", "wait_fraction")
+_PLACES = frozenset({"best", "train", "val", "test", "speed", "memory", "system", "energy"})
+
 _PREFIX = {"validation": "val", "val": "val", "test": "test"}
 
 VAL_ACCURACY = f"val/{ACCURACY}"
@@ -145,8 +149,14 @@ def of_class(score: str, label: str) -> str:
 
 
 def is_lower_better(metric: str) -> bool:
-    """Say whether less of `metric`, with or without its split, is better."""
-    return metric.rpartition("/")[2] in LOWER_IS_BETTER
+    """Say whether less of `metric` is better, with or without its split, domain or class."""
+    # The measure is the first part that is no place: "val/nats_per_token/general", "f1/seconds".
+    measure = next((part for part in metric.split("/") if part not in _PLACES), "")
+    return (
+        measure in LOWER_IS_BETTER
+        or "nats" in measure.split("_")
+        or measure.endswith(_LOWER_ENDINGS)
+    )
 
 
 def kind_of_score(score: str) -> str | None:
