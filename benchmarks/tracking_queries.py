@@ -41,6 +41,10 @@ QUESTIONS = {
         sort=METRIC,
         where=("domain=software", "optimizer.lr<0.001", "val/metric_3>0.5"),
     ),
+    "ten best under a rare range": Question(sort=METRIC, where=("optimizer.lr<0.0000105",)),
+    "ten best where nothing fits": Question(
+        sort=METRIC, where=("domain=software", "val/metric_3>0.5", "val/metric_3<0.5")
+    ),
     "ten lowest": Question(sort="val/loss_nats"),
     "ten latest": Question(),
 }

@@ -1,3 +1,5 @@
+import pytest
+
 from vertiform.evaluation import names
 
 
@@ -24,9 +26,28 @@ def test_the_main_score_of_a_kind_is_one_of_its_scores():
     assert all(names.MAIN_SCORE[kind] in scores for kind, scores in names.SCORES.items())
 
 
-def test_less_is_better_only_of_an_error():
-    lower = {name for name in all_names() if names.is_lower_better(name)}
-    assert lower == {"test/calibration_error", "test/entity_calibration_error"}
+@pytest.mark.parametrize(
+    "metric",
+    [
+        *("calibration_error", "test/entity_calibration_error", "val/nats_per_token"),
+        *("best/val/loss_nats", "val/nats_per_token/general", "val/perplexity"),
+        *("speed/data_wait_fraction", "memory/peak_bytes", "speed/latency_p95_seconds"),
+    ],
+)
+def test_less_is_better_of_an_error_a_loss_and_a_cost(metric):
+    assert names.is_lower_better(metric)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        *("test/f1_macro", "best/val/entity_f1", "val/accuracy", "speed/tokens_per_second"),
+        *("speed/model_flops_per_second", "val/entity_roc_auc"),
+        *("f1/seconds", "test/f1/calibration_error", "precision/loss"),  # names of classes
+    ],
+)
+def test_more_is_better_of_a_score_and_of_a_speed_whatever_the_class_is_called(metric):
+    assert not names.is_lower_better(metric)
 
 
 def test_a_name_says_when_and_what_in_lower_case():

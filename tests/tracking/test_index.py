@@ -17,16 +17,17 @@ from vertiform.errors import ConfigError, StorageError
 from vertiform.evaluation.names import is_lower_better
 from vertiform.tracking import index_refresh
 from vertiform.tracking.index import Answers, Question, ask, find, mark_changed
+from vertiform.tracking.index_changes import changes_of
 from vertiform.tracking.index_file import (
     RunRecord,
     create_tables,
     opened,
     place_of,
-    refresh_lock,
     transaction,
     write_runs,
 )
-from vertiform.tracking.index_refresh import changes_of, refresh
+from vertiform.tracking.index_lock import refresh_lock
+from vertiform.tracking.index_refresh import refresh
 from vertiform.tracking.runs import reopened_run
 
 F1 = "test/f1_macro"
@@ -185,7 +186,7 @@ def test_a_thousand_runs_of_one_millisecond_are_all_read(store, monkeypatch):
 
 
 def test_a_second_process_waits_a_little_then_answers_from_just_before(store, monkeypatch, caplog):
-    monkeypatch.setattr("vertiform.tracking.index_file.SECONDS_FOR_OTHERS", 0.1)
+    monkeypatch.setattr("vertiform.tracking.index_lock.SECONDS_FOR_OTHERS", 0.1)
     caplog.set_level(logging.INFO)
     first = scored(store, 0.5)
     assert best(store) == [first]

@@ -23,7 +23,6 @@ VERBS = {
     "history": "list every decision about a model: who, when, from, to and why",
     "predict": "ask the model behind an alias",
     "runs": "list runs, the latest or the best by a metric",
-    "compare": "show what differs between runs, and their curves on one page",
     "ui": "open MLflow's pages over the runs of this folder",
     "report": "show what the last release trained, how it scored and where it stands",
 }

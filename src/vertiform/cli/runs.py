@@ -14,7 +14,8 @@ from vertiform.errors import EXIT_DONE, ConfigError
 
 if TYPE_CHECKING:
     from vertiform.tracking.index import FoundRun, Question
-    from vertiform.tracking.index_query import Answers, Field
+    from vertiform.tracking.index_conditions import Field
+    from vertiform.tracking.index_query import Answers
 
 ID_CHARACTERS = 8  # of 32; enough to name a run to `vertiform compare`
 NAME_CHARACTERS = 44

@@ -5,13 +5,14 @@ MLflow holds the truth; the index can be deleted at any time and is then read fr
 
 import logging
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from vertiform.tracking.index_changes import mark_changed
 from vertiform.tracking.index_file import opened, place_of
 from vertiform.tracking.index_query import Answers, FoundRun, Question
-from vertiform.tracking.index_refresh import mark_changed, refresh
+from vertiform.tracking.index_refresh import read_back, refresh
 from vertiform.tracking.store import Store
 
 __all__ = ["Answers", "FoundRun", "Question", "ask", "find", "mark_changed"]
@@ -29,20 +30,18 @@ def ask(
     question: Callable[[Answers], T],
     *,
     rebuild: bool = False,
-    also: Sequence[str] = (),
     root: Path | None = None,
     refreshed: bool = True,
 ) -> T:
     """Bring the index of `store` up to date, and return what `question` makes of it.
 
-    also: runs to read from MLflow again, whatever the index thinks of them.
     refreshed: False for a further question about an answer that was just given.
     An index that is damaged is built anew, and a line says so.
     """
     file = place_of(store, root=root)
     try:
         if refreshed:
-            refresh(store, file, rebuild=rebuild, also=also)
+            refresh(store, file, rebuild=rebuild)
         with opened(file) as index:
             return question(Answers(index))
     except sqlite3.DatabaseError as error:
@@ -66,7 +65,8 @@ def find(
 
     found = ask(store, answer, rebuild=rebuild, root=root)
     for _ in range(TIMES_READ_BACK if len(found) <= MAX_RUNS_READ_BACK else 0):
-        again = ask(store, answer, also=[run.id for run in found], root=root)
+        read_back(store, place_of(store, root=root), [run.id for run in found])
+        again = ask(store, answer, root=root, refreshed=False)
         if [run.id for run in again] == [run.id for run in found]:
             return again
         found = again

@@ -5,12 +5,10 @@ one param of one run takes a dozen bytes in each of two orders: by run, and by v
 """
 
 import errno
-import fcntl
 import hashlib
 import logging
 import math
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -22,7 +20,6 @@ from vertiform.tracking.store import Store, without_credentials
 FORMAT = "1"  # of the tables below; an index of another format is built anew
 METRICS, PARAMS, TAGS = "metrics", "params", "tags"  # kinds of a field, as MLflow writes them
 SECONDS_BUSY = 30.0  # that SQLite waits for another process's transaction
-SECONDS_FOR_OTHERS = 5.0  # that a refresh waits for another process's
 CACHE_KIB = 65_536  # while writing; by the default of 2 MiB the index over values thrashes
 # Long, or written by MLflow for itself; nobody filters by them.
 LEFT_OUT = frozenset({"mlflow.note.content", "mlflow.log-model.history", "mlflow.loggedArtifacts"})
@@ -83,7 +80,7 @@ def place_of(store: Store, *, root: Path | None = None) -> Path:
 @contextmanager
 def opened(file: Path) -> Iterator[sqlite3.Connection]:
     """Connect to the index at `file`, creating it if it is absent; the block is no transaction."""
-    with _file_errors_named(file):
+    with file_errors_named(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(file, timeout=SECONDS_BUSY, isolation_level=None)
         with closing(connection):
@@ -169,35 +166,6 @@ def remove_file(file: Path) -> None:
         file.with_name(file.name + suffix).unlink(missing_ok=True)
 
 
-@contextmanager
-def refresh_lock(file: Path, *, patiently: bool) -> Iterator[bool]:
-    """Be the one process that refreshes the index at `file`; False if another still is.
-
-    patiently: wait for as long as it takes, for an index that cannot answer yet.
-    """
-    with _file_errors_named(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.with_suffix(".lock").open("a") as lock:
-            yield _is_locked(lock.fileno(), file, patiently=patiently)  # closing lets go
-
-
-def _is_locked(descriptor: int, file: Path, *, patiently: bool) -> bool:
-    give_up_at = time.monotonic() + SECONDS_FOR_OTHERS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() < give_up_at:
-                time.sleep(0.05)
-                continue
-        else:
-            return True
-        if not patiently:
-            return False
-        logger.info("Another process is building %s; waiting for it.", file)
-        give_up_at = math.inf
-
-
 def _insert_run(connection: sqlite3.Connection, record: RunRecord) -> int | None:
     tags = record.tags
     return connection.execute(
@@ -263,7 +231,7 @@ class _Fields:
 
 
 @contextmanager
-def _file_errors_named(file: Path) -> Iterator[None]:
+def file_errors_named(file: Path) -> Iterator[None]:
     """Raise what the disk does to us as a StorageError; a damaged file passes as it is."""
     try:
         yield

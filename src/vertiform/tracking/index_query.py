@@ -1,54 +1,32 @@
 """Questions to the index: which runs, in which order, and what is known of them."""
 
 import math
-import re
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
 from vertiform.errors import ConfigError
 from vertiform.evaluation.names import is_lower_better
-from vertiform.tracking.index_file import METRICS, PARAMS, TAGS, number_in
+from vertiform.tracking.index_conditions import (
+    ATTRIBUTE,
+    ATTRIBUTES,
+    NUM_CHILDREN,
+    NUMERIC,
+    Field,
+    Query,
+    condition_of,
+)
+from vertiform.tracking.index_file import METRICS, PARAMS, TAGS
 from vertiform.tracking.limits import in_batches
 
 SECONDS_WITHOUT_A_SIGN = 90.0  # of a running run's owner, before it is taken for lost
-LOST = "lost?"
 LATEST = "started"
-CONDITION = re.compile(r"(?P<name>[^=!<>~]+?)\s*(?P<operator>!=|>=|<=|=|<|>|~)\s*(?P<value>.*)")
 ROWS_PER_QUERY = 500
 MAX_NAMES_LISTED = 30
-
-# What is known of every run, in SQL over `runs AS r`, in the order of FoundRun. :now is in seconds.
-ATTRIBUTES = {
-    "id": "r.run_id",
-    "name": "r.name",
-    "kind": "r.kind",
-    "experiment": "(SELECT name FROM experiments WHERE id = r.experiment)",
-    "state": (
-        "CASE WHEN r.status != 'RUNNING' THEN lower(r.status) "
-        # A run of another tool gives no signs, so nothing can be said of its owner.
-        "WHEN r.kind = '' OR coalesce(r.seen, r.started_ms / 1e3) >= :now - :patience "
-        f"THEN 'running' ELSE '{LOST}' END"
-    ),
-    "started": "r.started_ms",
-    "seconds": "(coalesce(r.ended_ms, :now * 1000) - r.started_ms) / 1e3",
-    "parent": "r.parent_id",
-}
-NUMERIC = ("started", "seconds")
-_NUM_CHILDREN = "(SELECT count(*) FROM runs AS c WHERE c.parent_id = r.run_id)"
-
-
-@dataclass(frozen=True)
-class Field:
-    """Something that runs have: an attribute, or a metric, param or tag by its number."""
-
-    kind: str  # "attribute", or METRICS, PARAMS, TAGS
-    name: str
-    number: int = 0
+RUNS_LOOKED_AT_FIRST = 2000  # the best, one by one; finding all that fulfil a condition costs more
 
 
 @dataclass(frozen=True)
@@ -95,19 +73,14 @@ class Answers:
 
     def find(self, question: Question) -> list[FoundRun]:
         """Return the runs in question, best or latest first; ties by start, latest first."""
-        query = _Query(self._always)
-        order = self._order(query, question)
-        for condition in question.where:
-            query.keep(self._condition(query, condition))
-        if question.only_top:
-            query.keep("NOT EXISTS (SELECT 1 FROM runs AS p WHERE p.run_id = r.parent_id)")
-        return self._runs(query, f"{order} LIMIT {query.name(_limit(question.limit))}")
+        best = self._found(question, among_best=True) if question.where else []
+        if best and len(best) == question.limit:
+            return best
+        return self._found(question)
 
     def count(self, where: Sequence[str] = ()) -> int:
         """Return how many runs fulfil every condition."""
-        query = _Query(self._always)
-        for condition in where:
-            query.keep(self._condition(query, condition))
+        query = self._query(where)
         (number,) = self._index.execute(
             f"SELECT count(*) FROM runs AS r {query.conditions}", query.values
         ).fetchone()
@@ -117,14 +90,14 @@ class Answers:
         """Return the runs below each of these, first started first."""
         found = {}
         for run_id in run_ids:
-            query = _Query(self._always)
+            query = Query(self._always)
             query.keep(f"r.parent_id = {query.name(run_id)}")
             found[run_id] = self._runs(query, "ORDER BY r.started_ms, r.run_id")
         return found
 
     def named(self, reference: str) -> list[FoundRun]:
         """Return the runs whose id begins so, or whose name is so; latest first."""
-        query = _Query(self._always)
+        query = Query(self._always)
         word = query.name(reference)
         # GLOB would read [ and *; a range uses the index over ids.
         end = query.name(reference + "\U0010ffff")
@@ -134,7 +107,7 @@ class Answers:
     def field(self, name: str) -> Field:
         """Find what `name` means; metrics., params. or tags. before it chooses among namesakes."""
         if name in ATTRIBUTES:
-            return Field("attribute", name)
+            return Field(ATTRIBUTE, name)
         kind, _, rest = name.partition(".")
         asked = [(kind, rest)] if kind in (METRICS, PARAMS, TAGS) else []
         for kind, bare in [*asked, *((kind, name) for kind in (METRICS, PARAMS, TAGS))]:
@@ -185,47 +158,48 @@ class Answers:
                 counts[name] = counts.get(name, 0) + number
         return counts
 
-    def _runs(self, query: "_Query", order: str) -> list[FoundRun]:
+    def _runs(self, query: Query, order: str) -> list[FoundRun]:
         rows = self._index.execute(
-            f"SELECT r.row, {', '.join(ATTRIBUTES.values())}, {_NUM_CHILDREN} "
+            f"SELECT r.row, {', '.join(ATTRIBUTES.values())}, {NUM_CHILDREN} "
             f"FROM {query.tables} {query.conditions} {order}",
             query.values,
         )
         return [FoundRun(*row) for row in rows]
 
-    def _order(self, query: "_Query", question: Question) -> str:
+    def _found(self, question: Question, *, among_best: bool = False) -> list[FoundRun]:
+        """among_best: only look at the first by the metric; none if that is not what sorts."""
         one = self.field(question.sort)
-        if one.kind == METRICS:
-            # The metric's own index gives the order, and stops after the limit.
-            query.tables = "metrics AS m CROSS JOIN runs AS r ON r.row = m.run"
-            query.keep(f"m.field = {query.name(one.number)}")
-            key, is_ascending = "m.value", is_lower_better(one.name)
-        elif one.kind == "attribute":
-            key, is_ascending = ATTRIBUTES[one.name], one.name not in NUMERIC
-        else:
-            query.tables = (
-                "facts AS v CROSS JOIN words AS w ON w.id = v.word "
-                "CROSS JOIN runs AS r ON r.row = v.run"
+        bound = self._bound(one, question) if among_best else None
+        if among_best and bound is None:
+            return []
+        query = self._query(question.where, as_sets=not among_best)
+        order = _order(query, one, question)
+        if bound is not None:
+            query.keep(
+                f"m.value {'<=' if _is_ascending(one, question) else '>='} {query.name(bound)}"
             )
-            query.keep(f"v.field = {query.name(one.number)}")
-            key, is_ascending = "w.number IS NULL, w.number, w.word", True
-        direction = "ASC" if is_ascending != question.is_reversed else "DESC"
-        keys = ", ".join(f"{part} {direction} NULLS LAST" for part in key.split(", "))
-        return f"ORDER BY {keys}, r.started_ms DESC, r.run_id"
+        if question.only_top:
+            query.keep("NOT EXISTS (SELECT 1 FROM runs AS p WHERE p.run_id = r.parent_id)")
+        limit = -1 if question.limit is None else question.limit  # -1 is SQLite's word for all
+        return self._runs(query, f"{order} LIMIT {query.name(limit)}")
 
-    def _condition(self, query: "_Query", text: str) -> str:
-        parts = CONDITION.fullmatch(text.strip())
-        if parts is None:
-            raise ConfigError(
-                f"`{text}` is not a condition.",
-                fix="write a name, one of = != > >= < <= ~ (contains) and a value: "
-                "--where 'domain=software' 'test/f1_macro>0.5'.",
-            )
-        one = self.field(parts["name"])
-        operator, value = parts["operator"], parts["value"]
-        if one.kind == "attribute":
-            return _on_attribute(query, one.name, operator, value)
-        return _on_field(query, one, operator, value)
+    def _bound(self, one: Field, question: Question) -> float | None:
+        """Return the value that RUNS_LOOKED_AT_FIRST runs reach; every tie of it reaches it too."""
+        if one.kind != METRICS:
+            return None
+        direction = "ASC" if _is_ascending(one, question) else "DESC"
+        found = self._index.execute(
+            f"SELECT value FROM metrics WHERE field = ? ORDER BY value {direction} NULLS LAST "
+            "LIMIT 1 OFFSET ?",
+            (one.number, RUNS_LOOKED_AT_FIRST - 1),
+        ).fetchone()
+        return found[0] if found else None
+
+    def _query(self, where: Sequence[str], *, as_sets: bool = True) -> Query:
+        query = Query(self._always)
+        for text in where:
+            query.keep(condition_of(query, text, field=self.field, as_set=as_sets))
+        return query
 
     def _values_of(self, one: Field, rows: Sequence[int]) -> Iterable[tuple[int, Any]]:
         places = ", ".join("?" * len(rows))
@@ -235,7 +209,7 @@ class Answers:
                 [one.number, *rows],
             )
             return [(row, _number(value)) for row, value in found]
-        if one.kind == "attribute":
+        if one.kind == ATTRIBUTE:
             return []
         return self._index.execute(
             "SELECT v.run, w.word FROM facts AS v JOIN words AS w ON w.id = v.word "
@@ -253,99 +227,33 @@ class Answers:
         return f"choose one of: {listed}{' ...' if len(known) > MAX_NAMES_LISTED else '.'}"
 
 
-class _Query:
-    """Collects the conditions of one SQL query, and the values that they name."""
-
-    def __init__(self, always: Mapping[str, Any]) -> None:
-        self.tables = "runs AS r"
-        self.values = dict(always)
-        self._kept: list[str] = []
-
-    def keep(self, condition: str) -> None:
-        self._kept.append(condition)
-
-    def name(self, value: Any) -> str:
-        """Give `value` to the query, and return the name by which SQL calls it."""
-        key = f"v{len(self.values)}"
-        self.values[key] = value
-        return f":{key}"
-
-    @property
-    def conditions(self) -> str:
-        return f"WHERE {' AND '.join(self._kept)}" if self._kept else ""
-
-
-def _on_attribute(query: _Query, name: str, operator: str, value: str) -> str:
-    key = ATTRIBUTES[name]
-    if name not in NUMERIC:
-        return _on_text(query, key, operator, value)
-    if operator == "~":
-        raise _not_text(name)
-    number = _milliseconds(value) if name == "started" else _asked_number(name, value)
-    return f"{key} {operator} {query.name(number)}"
-
-
-def _on_field(query: _Query, one: Field, operator: str, value: str) -> str:
-    """Keep runs that have the field, with such a value."""
-    number = query.name(one.number)
-    if one.kind == METRICS:
-        if operator == "~":
-            raise _not_text(one.name)
-        limit = query.name(_asked_number(one.name, value))
-        inner = f"SELECT run FROM metrics WHERE field = {number} AND value {operator} {limit}"
-    elif operator in ("=", "!="):
-        # 1e-3 and 0.001 are one value: configurations write it either way.
-        words = (
-            f"SELECT id FROM words WHERE word = {query.name(value)} "
-            f"OR number = {query.name(number_in(value))}"
-        )
-        within = "IN" if operator == "=" else "NOT IN"
-        inner = f"SELECT run FROM facts WHERE field = {number} AND word {within} ({words})"
-    else:
-        kept = (
-            _on_text(query, "w.word", operator, value)
-            if operator == "~"
-            else f"w.number {operator} {query.name(_asked_number(one.name, value))}"
-        )
-        inner = (
-            "SELECT v.run FROM facts AS v JOIN words AS w ON w.id = v.word "
-            f"WHERE v.field = {number} AND {kept}"
-        )
-    return f"r.row IN ({inner})"
-
-
-def _on_text(query: _Query, key: str, operator: str, value: str) -> str:
-    if operator == "~":
-        return f"instr(lower({key}), lower({query.name(value)})) > 0"
-    return f"{key} {operator} {query.name(value)}"
-
-
-def _asked_number(name: str, value: str) -> float:
-    number = number_in(value)
-    if number is None:
-        raise ConfigError(
-            f"`{name}` is compared with numbers, and `{value}` is none.",
-            fix=f"write a number, such as '{name}>0.5'; for texts there are = != and ~.",
-        )
-    return number
-
-
-def _milliseconds(value: str) -> float:
-    try:
-        return datetime.fromisoformat(value).astimezone().timestamp() * 1000
-    except ValueError:
-        raise ConfigError(
-            f"`{value}` is not a time.", fix="write it as 2026-11-28 or '2026-11-28 14:30'."
-        ) from None
-
-
-def _not_text(name: str) -> ConfigError:
-    return ConfigError(f"`{name}` is not a text, so ~ cannot look into it.", fix="use = < or >.")
-
-
-def _limit(limit: int | None) -> int:
-    return -1 if limit is None else limit  # SQLite's word for all
-
-
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
+
+
+def _is_ascending(one: Field, question: Question) -> bool:
+    """Best first for a metric, latest or longest first for a time, else as in a dictionary."""
+    if one.kind == METRICS:
+        return is_lower_better(one.name) != question.is_reversed
+    return (one.name not in NUMERIC or one.kind != ATTRIBUTE) != question.is_reversed
+
+
+def _order(query: Query, one: Field, question: Question) -> str:
+    """Say what to order by; `query` gets the tables in which that is found in order."""
+    keys = ["m.value"]
+    if one.kind == METRICS:
+        # The metric's own index gives the order, and stops after the limit.
+        query.tables = "metrics AS m CROSS JOIN runs AS r ON r.row = m.run"
+        query.keep(f"m.field = {query.name(one.number)}")
+    elif one.kind == ATTRIBUTE:
+        keys = [ATTRIBUTES[one.name]]
+    else:
+        query.tables = (
+            "facts AS m CROSS JOIN words AS o ON o.id = m.word "
+            "CROSS JOIN runs AS r ON r.row = m.run"
+        )
+        query.keep(f"m.field = {query.name(one.number)}")
+        keys = ["o.number", "o.word"]
+    direction = "ASC" if _is_ascending(one, question) else "DESC"
+    ordered = ", ".join(f"{key} {direction} NULLS LAST" for key in keys)
+    return f"ORDER BY {ordered}, r.started_ms DESC, r.run_id"

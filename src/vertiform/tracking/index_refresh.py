@@ -6,8 +6,6 @@ here are read whole; those that are gone go.
 """
 
 import logging
-import os
-import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,21 +15,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vertiform.progress import progress
+from vertiform.tracking.index_changes import changes_of, read_changes
 from vertiform.tracking.index_file import (
     FORMAT,
     RunRecord,
     create_tables,
     format_of,
     opened,
-    place_of,
     read_meta,
-    refresh_lock,
     remove_file,
     remove_runs,
     transaction,
     write_meta,
     write_runs,
 )
+from vertiform.tracking.index_lock import refresh_lock
 from vertiform.tracking.limits import in_batches
 from vertiform.tracking.store import Store, errors_named
 
@@ -42,33 +40,12 @@ RUNS_PER_PAGE = 1000
 IDS_PER_QUERY = 100
 SLACK_MS = 10 * 60 * 1000  # by which clocks of machines that log to one store may differ
 CLOCK_WENT_BACK_MS = 60 * 1000  # of this machine, by which nothing seen can be relied on
-OPEN = ("RUNNING", "SCHEDULED")
-RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 logger = logging.getLogger(__name__)
 
 
-def mark_changed(store: Store, run_id: str, *, root: Path | None = None) -> None:
-    """Note that a run which may have ended was changed, so that the next refresh reads it again.
-
-    Costs one appended line; MLflow keeps no time at which a run was changed. Safe from any process.
-    """
-    file = changes_of(place_of(store, root=root))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-    try:
-        os.write(descriptor, f"{run_id}\n".encode())  # one write: lines of two processes stay whole
-    finally:
-        os.close(descriptor)
-
-
-def changes_of(index: Path) -> Path:
-    """Say where the changed runs of the index at `index` are noted."""
-    return index.with_suffix(".changed")
-
-
-def refresh(store: Store, file: Path, *, rebuild: bool = False, also: Sequence[str] = ()) -> None:
-    """Bring the index at `file` up to date; `also` are runs to read again whatever they look like.
+def refresh(store: Store, file: Path, *, rebuild: bool = False) -> None:
+    """Bring the index at `file` up to date.
 
     One process at a time; a second waits a little, then leaves the index as it is and says so.
     Raises sqlite3.DatabaseError if the file is damaged.
@@ -82,14 +59,20 @@ def refresh(store: Store, file: Path, *, rebuild: bool = False, also: Sequence[s
         with opened(file) as index:
             if format_of(index) is None:
                 create_tables(index)
-            _bring_up(store, index, changes_of(file), also=also)
+            _bring_up(store, index, changes_of(file))
 
 
-def _bring_up(
-    store: Store, index: sqlite3.Connection, changes: Path, *, also: Sequence[str]
-) -> None:
+def read_back(store: Store, file: Path, run_ids: Sequence[str]) -> None:
+    """Read these runs from MLflow again, whatever the index thinks of them."""
+    with refresh_lock(file, patiently=False) as is_ours, opened(file) as index:
+        if is_ours:  # else they are being read already
+            with errors_named(store.uri):
+                _read_again(store, index, sorted(_experiments(index)), run_ids)
+
+
+def _bring_up(store: Store, index: sqlite3.Connection, changes: Path) -> None:
     now_ms = time.time_ns() // 1_000_000
-    changed, position = _read_changes(changes, int(read_meta(index, "changes_read", "0")))
+    changed, position = read_changes(changes, int(read_meta(index, "changes_read", "0")))
     with errors_named(store.uri):
         known, active = _experiments(index), _active_experiments(store)
         if read_meta(index, "is_whole", "0") == "1":
@@ -100,7 +83,7 @@ def _bring_up(
             _read_all(store, index, sorted(active))
         with transaction(index):
             _write_experiments(index, active)
-        _read_again(store, index, sorted(active), {*changed, *also, *_open_runs(index)})
+        _read_again(store, index, sorted(active), {*changed, *_open_runs(index)})
     with transaction(index):
         write_meta(index, is_whole=1, refreshed_ms=now_ms, changes_read=position)
 
@@ -126,8 +109,7 @@ def _changed_records(
         return
     for attribute, column in (("start_time", "started_ms"), ("end_time", "ended_ms")):
         yield from _since(store, experiments, attribute, _watermark(index, column))
-    for status in OPEN:
-        yield from _found(store, experiments, f"attributes.status = '{status}'")
+    yield from _found(store, experiments, "attributes.status = 'RUNNING'")
 
 
 def _watermark(index: sqlite3.Connection, column: str) -> int:
@@ -247,19 +229,6 @@ def _write_experiments(index: sqlite3.Connection, active: dict[str, str]) -> Non
 def _open_runs(index: sqlite3.Connection) -> set[str]:
     """Return the runs that had not ended when last seen, and so may have been deleted since."""
     return {run_id for (run_id,) in index.execute("SELECT run_id FROM runs WHERE ended_ms IS NULL")}
-
-
-def _read_changes(file: Path, position: int) -> tuple[set[str], int]:
-    """Return the runs noted after `position`, and the position after them."""
-    if not file.is_file():
-        return set(), 0
-    with file.open("rb") as noted:
-        if noted.seek(0, os.SEEK_END) < position:
-            position = 0  # another file: the old one was deleted
-        noted.seek(position)
-        whole, newline, _ = noted.read().rpartition(b"\n")  # the last line may be half there
-    lines = whole.decode(errors="replace").splitlines()
-    return {line for line in lines if RUN_ID.fullmatch(line)}, position + len(whole + newline)
 
 
 def _can_answer(file: Path) -> bool:
