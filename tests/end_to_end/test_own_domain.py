@@ -33,7 +33,13 @@ SHORTER = (
         r"finetune: \[(.*?)\]",
         r"finetune: [\1, ~starts.general, budget.epochs=1, trainer.threads=1]",
     ),
-    (r"promote: \[(.*?)\]", "promote: [~gates.better_than_baseline, ~gates.floors]"),
+    (
+        r"promote: \[(.*?)\]",
+        (
+            "promote: [~gates.better_than_baseline, ~gates.floors, ~gates.worst_slice, "
+            "~gates.robustness, ~gates.calibration]"
+        ),
+    ),
     (r"evaluate: \[(.*?)\]", r"evaluate: [\1]"),
 )
 

@@ -19,6 +19,16 @@ COPIED = (
     ".gitignore",
 )
 
+# What so small a network, asked about 36 rows, cannot show.
+LENIENT = (
+    "gates.worst_slice.min_rows=1000",
+    "gates.calibration.calibration_error=1.0",
+    "gates.calibration.entity_calibration_error=1.0",
+    "gates.robustness.max_drop_typos=1.0",
+    "gates.robustness.max_drop_capitals=1.0",
+    "gates.robustness.max_drop_lower_case=1.0",
+    "gates.robustness.max_drop_truncation=1.0",
+)
 PARAMS = """\
 domains:
   tiny:
@@ -70,12 +80,12 @@ release:
     topic:
       finetune: [~starts.general, budget.epochs=2, trainer.threads=1]
       evaluate: [bootstrap.resamples=100]
-      promote: [gates.floors.f1_macro=0.0]
+      promote: [gates.floors.f1_macro=0.0, LENIENT]
     names:
       finetune: [task=entities, ~starts.general, budget.epochs=1, trainer.threads=1]
       evaluate: [bootstrap.resamples=100]
-      promote: [gates.floors.entity_f1=0.0, ~gates.better_than_baseline]
-"""
+      promote: [gates.floors.entity_f1=0.0, ~gates.better_than_baseline, LENIENT]
+""".replace("LENIENT", ", ".join(LENIENT))
 
 SUBJECTS = {
     "harbour": ["ship", "crane", "cargo", "tide", "pier", "sailor", "anchor", "rope", "deck"],

@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 
 from vertiform.evaluation.bootstrap import Resampling
+from vertiform.evaluation.slices import Slicing
 
 LABELS = ["data", "graphics", "network", "web"]
 TYPES = ["class", "function"]
 RESAMPLING = Resampling(seed=0, resamples=200, confidence=0.95)
+SLICING = Slicing(min_rows=10, num_length_buckets=4)
 
 
 def class_rows(n: int, *, seed: int) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ import pytest
 from tests.evaluation.examples import (
     LABELS,
     RESAMPLING,
+    SLICING,
     TYPES,
     class_predictions,
     class_rows,
@@ -25,6 +26,7 @@ def facts(*, skill: float = 0.6) -> dict:
         predictions=class_predictions(rows, skill=skill, seed=1),
         baseline=class_predictions(rows, skill=0.2, seed=2),
         resampling=RESAMPLING,
+        slicing=SLICING,
         num_mistakes=3,
     )
     return {
@@ -96,7 +98,12 @@ def test_a_card_of_entities_names_their_types():
     task = {"task": "names", "kind": "entities", "labels": TYPES, "sha256": {"test": "ef"}}
     rows, predictions = [tagged("B-class O")], [tagging("B-class O")]
     report = evaluate(
-        task, rows=rows, predictions=predictions, resampling=RESAMPLING, num_mistakes=1
+        task,
+        rows=rows,
+        predictions=predictions,
+        resampling=RESAMPLING,
+        slicing=SLICING,
+        num_mistakes=1,
     )
     card = model_card({"name": "n", "task": task, "evaluation": report.to_json()})
     assert "Marks the spans of a text that are one of 2 types of entity: `class`" in card

@@ -1,10 +1,12 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from tests.evaluation.examples import (
     LABELS,
     RESAMPLING,
+    SLICING,
     TYPES,
     class_predictions,
     class_rows,
@@ -12,7 +14,9 @@ from tests.evaluation.examples import (
     tagged,
     tagging,
 )
-from vertiform.evaluation.report import EvaluationReport, compare, evaluate, score_table
+from vertiform.errors import CorpusError
+from vertiform.evaluation.report import EvaluationReport, compare, evaluate
+from vertiform.evaluation.report_tables import score_table, slice_table, worst_slices
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +28,7 @@ def report() -> EvaluationReport:
         predictions=class_predictions(rows, skill=0.5, seed=1),
         baseline=class_predictions(rows, skill=0.2, seed=2),
         resampling=RESAMPLING,
+        slicing=SLICING,
         num_mistakes=5,
     )
 
@@ -58,6 +63,7 @@ def test_the_same_inputs_give_the_same_report_to_the_byte():
                 rows=rows,
                 predictions=predictions,
                 resampling=RESAMPLING,
+                slicing=SLICING,
                 num_mistakes=5,
             ).to_json()
         )
@@ -76,6 +82,7 @@ def test_entities_are_reported_by_type():
         predictions=predictions,
         split="validation",
         resampling=RESAMPLING,
+        slicing=SLICING,
         num_mistakes=5,
     )
     assert report.main_score == "val/entity_f1"
@@ -115,7 +122,32 @@ def test_without_a_baseline_the_score_table_leaves_its_columns_out():
         rows=rows,
         predictions=class_predictions(rows, skill=0.3, seed=1),
         resampling=RESAMPLING,
+        slicing=SLICING,
         num_mistakes=0,
     )
     assert "baseline" not in score_table(report)
     assert report.mistakes == ()
+
+
+def test_a_report_of_another_format_names_the_stage_that_writes_it_again(report):
+    old = {**report.to_json(), "format": 1}
+    with pytest.raises(CorpusError, match=r"format 1 cannot be read(.|\n)*dvc repro evaluate@area"):
+        EvaluationReport.from_json(old)
+
+
+def test_the_slices_of_a_report_are_shown_worst_first(report):
+    lines = slice_table(report).splitlines()
+    assert lines[0].split() == ["slice", "of", "which", "rows", "score", "model"]
+    lowest = min(report.slices, key=lambda found: found.interval.low)
+    assert lowest.value in lines[2]
+    assert f"of {len(report.slices)} slices of at least 10 rows." in lines[-1]
+
+
+def test_the_worst_slice_of_each_score_is_a_metric(report):
+    found = worst_slices(report)
+    assert set(found) == {"test/worst_slice/class_f1"}  # these rows are all of one length
+    assert found["test/worst_slice/class_f1"] in {s.interval.value for s in report.slices}
+
+
+def test_a_report_without_slices_says_how_many_rows_one_needs(report):
+    assert slice_table(replace(report, slices=())) == "No slice has 10 rows."

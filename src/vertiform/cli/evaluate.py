@@ -49,7 +49,9 @@ def run_evaluate(
     from vertiform.evaluation.bootstrap import Resampling
     from vertiform.evaluation.curves import plot_records
     from vertiform.evaluation.plots import pictures
-    from vertiform.evaluation.report import evaluate, score_table
+    from vertiform.evaluation.report import evaluate
+    from vertiform.evaluation.report_tables import score_table, slice_table
+    from vertiform.evaluation.slices import Slicing
     from vertiform.files import read_json
     from vertiform.inference.predictor import Predictor
     from vertiform.tasks.baselines import fit_baseline
@@ -72,6 +74,7 @@ def run_evaluate(
         predictions=predictions,
         baseline=baseline,
         resampling=Resampling(**config["bootstrap"]),
+        slicing=Slicing(**config["slices"]),
         num_mistakes=config["mistakes"],
     )
     records = plot_records(data.kind, rows, predictions, labels=data.labels)
@@ -85,18 +88,20 @@ def run_evaluate(
             (aside / f"{name}.png").write_bytes(picture)
     _add_to_runs(store, report, receipt, out, said=_as_lines(rows, predictions))
     print(f"evaluate@{data.name}: from {receipt.facts['best_start']}, {len(rows):,} test rows\n")
-    print(score_table(report))
+    print(f"{score_table(report)}\n\n{slice_table(report)}")
 
 
 def _add_to_runs(
     store: Any, report: "EvaluationReport", receipt: Any, out: Path, *, said: str
 ) -> None:
     """Test scores stand beside the validation scores of the run that trained, in MLflow too."""
+    from vertiform.evaluation.report_tables import worst_slices
     from vertiform.tracking.runs import reopened_run
 
     with reopened_run(store, receipt.run_id) as run:
         for name, score in report.scores.items():
             run.log_metrics({name: score.value})
+        run.log_metrics(worst_slices(report))
         run.log_file(out, folder="evaluation")
         run.log_text(said, f"evaluation/{PREDICTIONS}")
         run.log_table("evaluation/mistakes", list(report.mistakes))

@@ -51,6 +51,7 @@ def run_register(
     from vertiform.evaluation.card import model_card
     from vertiform.inference.predictor import Predictor
     from vertiform.tracking.packaging import log_model
+    from vertiform.tracking.rebuildable import RECEIPT
     from vertiform.tracking.receipts import Receipt, read_receipt
     from vertiform.tracking.registry import register
     from vertiform.tracking.runs import reopened_run
@@ -91,7 +92,7 @@ def run_register(
         logged,
         card=card,
         rebuild=rebuild,
-        tags={"test.sha256": evaluation["data_sha256"], "receipt": finetuned.as_posix()},
+        tags={"test.sha256": evaluation["data_sha256"], RECEIPT: finetuned.as_posix()},
     )
     print(f"register@{task}: {version.uri}, {logged.size_bytes / 1e6:.1f} MB, read back whole")
     return Receipt(

@@ -3,6 +3,7 @@
 tasks/<task>/{train,validation,test}.jsonl and task.json, which is written last. A row is
     {"id", "text", "label", "group"}   for classification, or
     {"id", "tokens", "tags", "group"}  for entities: tags are BIO, one for each token.
+It may carry "slices", {name: value}: what kind of row it is, to be scored apart from the others.
 """
 
 import json

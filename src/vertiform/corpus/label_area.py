@@ -192,7 +192,13 @@ def _choose_rows(
         most = params.max_rows_per_area.of(split)
         chosen = [passage for found in by_area.values() for passage in in_turn(found)[:most]]
         rows[split] = [
-            {"id": p.id, "text": p.text, "label": p.area, "group": p.part}
+            {
+                "id": p.id,
+                "text": p.text,
+                "label": p.area,
+                "group": p.part,
+                "slices": {"package": p.package},
+            }
             # Not the order they were chosen in, which is by area.
             for p in sorted(chosen, key=lambda p: order_of(f"{split}/{p.id}"))
         ]

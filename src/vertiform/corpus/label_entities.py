@@ -139,6 +139,7 @@ def _choose_rows(
                 "tokens": list(c.sentence.tokens),
                 "tags": list(c.sentence.tags),
                 "group": c.package,
+                "slices": {"package": c.package},
             }
             # Not the order they were chosen in, which begins with one type and ends with another.
             for c in sorted(chosen, key=lambda c: order_of(f"{split}/{c.id}"))

@@ -21,6 +21,7 @@ class TaskFiles:
     validation_fraction, test_fraction: of the groups of train, 0-1, where that file is not named.
     text, label, tokens, tags: the fields of a row.
     group: the field that keeps rows together (a patient, a report); by default the row's words.
+    slices: the fields by whose values a model is also scored apart (a hospital, a source).
     """
 
     train: str
@@ -33,6 +34,7 @@ class TaskFiles:
     tokens: str = "tokens"
     tags: str = "tags"
     group: str | None = None
+    slices: tuple[str, ...] = ()
 
 
 def label_files(
@@ -109,7 +111,7 @@ def _read_file(
         place = f"{name}:{number}"
         row, repairs = read_row(fields, files, place)
         group = _field(fields, files.group, place) if files.group else _text_key(row)
-        rows.append({"id": place, **row, "group": str(group)})
+        rows.append({"id": place, **row, "group": str(group), **_slices(fields, files, place)})
         repaired += repairs
     if not rows:
         raise CorpusError(f"{path} holds no rows.", fix="put labelled rows into it.")
@@ -166,6 +168,11 @@ def _begun(tags: list[str]) -> list[str]:
         begun.append(f"B-{tag[2:]}" if is_lone else tag)
         before = tag
     return begun
+
+
+def _slices(fields: dict[str, Any], files: TaskFiles, place: str) -> Row:
+    values = {name: str(_field(fields, name, place)) for name in files.slices}
+    return {"slices": values} if values else {}
 
 
 def _field(fields: dict[str, Any], name: str, place: str) -> Any:

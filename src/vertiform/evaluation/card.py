@@ -8,7 +8,8 @@ from typing import Any
 
 from vertiform.evaluation import names
 from vertiform.evaluation.bootstrap import DifferenceInterval
-from vertiform.evaluation.report import ClassScores, EvaluationReport, score_table
+from vertiform.evaluation.report import ClassScores, EvaluationReport
+from vertiform.evaluation.report_tables import score_table, slice_table
 from vertiform.evaluation.tables import markdown_table, number, with_interval
 
 NOT_RECORDED = "Not recorded."
@@ -35,6 +36,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
         "How to load it": _loading(facts["name"]),
         "Scores": _scores(report),
         "Scores by class": _scores_by_class(report),
+        "Weakest slices": slice_table(report, as_markdown=True),
         "Limitations": "\n".join(f"- {line}" for line in _limitations(facts["task"], report)),
         "Labelled data": _fact_table(_labelled_data(facts["task"])),
         "Training text": _fact_table(facts.get("data", {})),

@@ -16,6 +16,7 @@ MODEL_FLOPS_PER_SECOND = "speed/model_flops_per_second"  # training/flops.py cou
 MODEL_FLOPS_UTILISATION = "speed/model_flops_utilisation"  # of the device's peak
 DATA_WAIT_FRACTION = "speed/data_wait_fraction"  # of the time: the loop had no batch
 PADDING_FRACTION = "speed/padding_fraction"  # of the tokens computed
+REQUEST_P95_MILLISECONDS = "speed/request_p95_milliseconds"  # of a served model, one at a time
 PEAK_MEMORY_BYTES = "memory/peak_bytes"  # on a GPU what tensors took, else the whole process
 
 # The machine: one point every trainer.system_every_seconds, and one at the last step. Fractions of
@@ -101,6 +102,11 @@ LOWER_IS_BETTER = frozenset({CALIBRATION_ERROR, ENTITY_CALIBRATION_ERROR})
 _LOWER_ENDINGS = ("loss", "perplexity", "error", "seconds", "_bytes", "_kwh", "wait_fraction")
 _PLACES = frozenset({"best", "train", "val", "test", "speed", "memory", "system", "energy"})
 
+# Of one slice of the test rows: first of a class or type, then of rows of one length, package, ...
+CLASS_F1 = "class_f1"
+TYPE_F1 = "type_f1"
+SLICE_SCORES = {"classification": (CLASS_F1, ACCURACY), "entities": (TYPE_F1, ENTITY_F1)}
+
 _PREFIX = {"validation": "val", "val": "val", "test": "test"}
 
 VAL_ACCURACY = f"val/{ACCURACY}"
@@ -143,6 +149,11 @@ def of_gpu(number: int, what: str) -> str:
     return f"system/gpu_{number}_{what}"
 
 
+def of_worst_slice(score: str) -> str:
+    """Return the name of the lowest score of any slice: "test/worst_slice/accuracy"."""
+    return f"test/worst_slice/{score}"
+
+
 def of_class(score: str, label: str) -> str:
     """Return the name of a score of one class or entity type: "f1/web"."""
     return f"{score}/{label}"
@@ -157,8 +168,3 @@ def is_lower_better(metric: str) -> bool:
         or "nats" in measure.split("_")
         or measure.endswith(_LOWER_ENDINGS)
     )
-
-
-def kind_of_score(score: str) -> str | None:
-    """Return the kind of task that `score` is taken of, or None if there is no such score."""
-    return next((kind for kind, scores in SCORES.items() if score in scores), None)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vertiform.errors import CorpusError
 from vertiform.evaluation import names
 from vertiform.evaluation.bootstrap import (
     DifferenceInterval,
@@ -17,14 +18,9 @@ from vertiform.evaluation.bootstrap import (
 )
 from vertiform.evaluation.mistakes import most_confident_mistakes
 from vertiform.evaluation.predictions import Prediction, Row, classes_in, measure_of
-from vertiform.evaluation.tables import (
-    markdown_table,
-    signed_with_interval,
-    text_table,
-    with_interval,
-)
+from vertiform.evaluation.slices import Slice, Slicing, class_slices, row_slices
 
-FORMAT = 1
+FORMAT = 2  # 2: slices
 _DIGITS = 6  # kept in JSON: more would differ between machines in the last place
 
 
@@ -54,6 +50,8 @@ class EvaluationReport:
     difference: dict[str, DifferenceInterval]  # this model - baseline, paired
     by_class: tuple[ClassScores, ...]
     mistakes: tuple[dict[str, Any], ...]
+    slicing: Slicing
+    slices: tuple[Slice, ...]  # those of at least slicing.min_rows
 
     @property
     def main_score(self) -> str:
@@ -66,7 +64,13 @@ class EvaluationReport:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "EvaluationReport":
-        """Read what to_json gave."""
+        """Read what to_json gave. Raises CorpusError for what another version wrote."""
+        if values.get("format") != FORMAT:
+            raise CorpusError(
+                f"An evaluation of format {values.get('format')} cannot be read; ours is {FORMAT}.",
+                fix=f"run `dvc repro evaluate@{values.get('task', '<task>')}`, which writes it "
+                "again.",
+            )
         return cls(
             task=values["task"],
             kind=values["kind"],
@@ -80,6 +84,8 @@ class EvaluationReport:
             difference={k: DifferenceInterval(**v) for k, v in values["difference"].items()},
             by_class=tuple(_class_scores_from(row) for row in values["by_class"]),
             mistakes=tuple(values["mistakes"]),
+            slicing=Slicing(**values["slicing"]),
+            slices=tuple(Slice.from_json(found) for found in values["slices"]),
         )
 
 
@@ -91,6 +97,7 @@ def evaluate(
     baseline: Sequence[Prediction] | None = None,
     split: str = "test",
     resampling: Resampling,
+    slicing: Slicing,
     num_mistakes: int,
 ) -> EvaluationReport:
     """Score a model, and its baseline if one is given, on the same rows of one split.
@@ -106,6 +113,8 @@ def evaluate(
     if baseline is not None:
         others = _drawn(kind, rows, baseline, labels=labels, resampling=resampling)
         baseline_scores, difference = intervals(others), differences(drawn, others)
+    by_class = _by_class(kind, rows, predictions, labels=labels, scores=scores)
+    num_true = {found.label: found.num_true for found in by_class}
     return EvaluationReport(
         task=task["task"],
         kind=kind,
@@ -117,8 +126,13 @@ def evaluate(
         scores=_on_split(scores, kind, split),
         baseline=_on_split(baseline_scores, kind, split),
         difference=_on_split(difference, kind, split),
-        by_class=_by_class(kind, rows, predictions, labels=labels, scores=scores),
+        by_class=by_class,
         mistakes=tuple(most_confident_mistakes(kind, rows, predictions, limit=num_mistakes)),
+        slicing=slicing,
+        slices=(
+            *class_slices(kind, num_true, scores, slicing=slicing),
+            *row_slices(kind, rows, predictions, slicing=slicing, resampling=resampling),
+        ),
     )
 
 
@@ -136,23 +150,6 @@ def compare(
     ours = _drawn(kind, rows, predictions, labels=labels, resampling=resampling)
     theirs = _drawn(kind, rows, others, labels=labels, resampling=resampling)
     return _on_split(differences(ours, theirs), kind, split)
-
-
-def score_table(report: EvaluationReport, *, as_markdown: bool = False) -> str:
-    """Write the scores, the baseline's and the difference, each with its interval, as a table."""
-    rows = [
-        [
-            metric,
-            with_interval(score.value, score.low, score.high),
-            _baseline_cell(report.baseline.get(metric)),
-            _difference_cell(report.difference.get(metric)),
-        ]
-        for metric, score in report.scores.items()
-    ]
-    header = ["metric", "model", "baseline", "model - baseline"]
-    if not report.baseline:
-        header, rows = header[:2], [row[:2] for row in rows]
-    return markdown_table(header, rows) if as_markdown else text_table(header, rows)
 
 
 def _drawn(
@@ -213,13 +210,3 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_rounded(item) for item in value]
     return value
-
-
-def _baseline_cell(score: Interval | None) -> str:
-    return "-" if score is None else with_interval(score.value, score.low, score.high)
-
-
-def _difference_cell(difference: DifferenceInterval | None) -> str:
-    if difference is None:
-        return "-"
-    return signed_with_interval(difference.value, difference.low, difference.high)

@@ -21,7 +21,7 @@ class TaskData:
 
     labels: sorted; of entities the types, without B- and I-.
     splits: "train", "validation" and "test". A row of a classification is {id, text, label,
-            group}, of entities {id, tokens, tags, group}, tags in BIO.
+            group}, of entities {id, tokens, tags, group}, tags in BIO. It may have `slices`.
     sha256: of each split's file.
     """
 

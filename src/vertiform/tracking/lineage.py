@@ -18,6 +18,8 @@ from vertiform.tracking.store import without_credentials
 
 DIFF_BYTES = 1_000_000  # kept of a dirty tree's diff; its hash is over the whole
 NO_GIT = "no git"
+NO_COMMIT = "no commit yet"
+DIRTY_FILES = "git.dirty_files"  # a tag: one a line
 # Stages write these while a run goes on, so that a change in them says nothing about the code.
 WRITTEN_BY_STAGES = ("reports", "release", "dvc.lock")
 PACKAGES = (
@@ -34,6 +36,7 @@ class Code:
     branch: str
     diff: str  # against the commit; untracked files are named at its end
     diff_sha256: str  # of the whole diff; "" if the tree is clean
+    dirty_files: tuple[str, ...] = ()  # that differ from the commit, or are new
 
     @property
     def is_dirty(self) -> bool:
@@ -71,6 +74,7 @@ class Lineage:
             "mlflow.source.git.branch": self.code.branch,
             "git.is_dirty": str(self.code.is_dirty).lower(),
             "git.diff_sha256": self.code.diff_sha256 or "none",
+            DIRTY_FILES: "\n".join(self.code.dirty_files) or "none",
             "lock.sha256": self.lock_sha256 or "no requirements.lock",
             **{f"data.{version.path}": version.digest for version in self.data},
             **{f"package.{name}": version for name, version in self.packages.items()},
@@ -106,10 +110,11 @@ def read_code(root: Path) -> Code:
     commit = _git(root, "rev-parse", "--verify", "HEAD")
     if commit is None:
         inside = _git(root, "rev-parse", "--is-inside-work-tree")
-        state = "no commit yet" if inside else NO_GIT
+        state = NO_COMMIT if inside else NO_GIT
         return Code(commit=state, branch=state, diff="", diff_sha256="")
     outside_outputs = ["--", ".", *(f":(exclude){path}" for path in WRITTEN_BY_STAGES)]
     diff = _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff", *outside_outputs) or ""
+    edited = _git(root, "diff", "HEAD", "--name-only", "--relative", *outside_outputs) or ""
     untracked = _git(root, "ls-files", "--others", "--exclude-standard", *outside_outputs) or ""
     for name in untracked.splitlines():
         diff += f"\nuntracked: {name} sha256 {_sha256_if_there(root / name)}"
@@ -119,6 +124,7 @@ def read_code(root: Path) -> Code:
         branch=_git(root, "branch", "--show-current") or "detached",
         diff=whole[:DIFF_BYTES].decode(errors="ignore"),
         diff_sha256=hashlib.sha256(whole).hexdigest() if whole else "",
+        dirty_files=(*edited.splitlines(), *untracked.splitlines()),
     )
 
 
@@ -186,18 +192,23 @@ def _package_versions() -> dict[str, str]:
     return versions
 
 
-def _hardware() -> dict[str, str]:
-    cpu = platform.processor() or platform.machine()
+def cpu_name() -> str:
+    """Name the CPU as its maker does, where the system tells."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
         models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        cpu = models[0] if models else cpu
+        if models:
+            return models[0]
+    return platform.processor() or platform.machine()
+
+
+def _hardware() -> dict[str, str]:
     # The cores given to this process, where the system can tell them from all there are.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
-        "cpu": cpu,
+        "cpu": cpu_name(),
         "cores": str(cores),
         "memory_gb": f"{memory_bytes / 1e9:.1f}",
         "system": platform.platform(),
