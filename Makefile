@@ -4,7 +4,7 @@ export DVC_NO_ANALYTICS = 1
 PYTHON ?= python3
 READY := .venv/complete
 
-.PHONY: help demo test test-slow bench check ui lock hooks
+.PHONY: help demo test test-slow bench check ui server lock hooks
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ bench: $(READY)  ## measure the CPU part beside transformers' Trainer: 15 minute
 
 ui: $(READY)  ## open MLflow's UI on 127.0.0.1:5000 with every run of this folder
 	@vertiform ui
+
+server: $(READY)  ## start a team's server (PostgreSQL, accounts): docs/team-server.md; OPTIONS=--help
+	@python -m scripts.server $(OPTIONS)
 
 lock: $(READY)  ## write requirements.lock anew from the environment in use
 	@python scripts/lock.py

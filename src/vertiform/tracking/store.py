@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import re
 import sqlite3
 import urllib.error
@@ -187,8 +188,8 @@ def _check_server(uri: str) -> None:
         with urllib.request.urlopen(f"{address}/health", timeout=SECONDS_TO_ANSWER):
             pass
     except urllib.error.HTTPError as error:
-        if error.code in (401, 403):
-            raise _not_allowed(name) from error
+        if error.code in (401, 403):  # by a proxy in front: MLflow's own /health asks for nothing
+            raise _not_let_in(name) from error
         raise TrackingError(
             f"The server at {name} answered {error.code}, which MLflow would not.",
             fix="check the address in MLFLOW_TRACKING_URI or tracking.tracking_uri.",
@@ -211,7 +212,9 @@ def _named(error: "MlflowException", name: str) -> VertiformError | None:
             f"MLflow's store {name} cannot be written.",
             fix="give yourself the right to write the file and its folder.",
         )
-    if error.error_code in ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
+    if error.error_code in ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
+        return _not_let_in(name)
+    if error.error_code == "PERMISSION_DENIED":
         return _not_allowed(name)
     if "API request to" in text and ("failed with exception" in text or "error code 5" in text):
         return TrackingError(
@@ -236,10 +239,21 @@ def _no_space(name: str) -> StorageError:
     )
 
 
-def _not_allowed(name: str) -> TrackingError:
+def _not_let_in(name: str) -> TrackingError:
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME")
+    why = f"not as {user} with this password" if user else "for you did not say who you are"
     return TrackingError(
-        f"MLflow's server at {name} does not let you in.",
+        f"MLflow's server at {name} does not let you in: {why}.",
         fix="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to your own.",
+    )
+
+
+def _not_allowed(name: str) -> TrackingError:
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME", "you")
+    return TrackingError(
+        f"MLflow's server at {name} does not let {user} do this; nothing was changed by it.",
+        fix="ask an admin of the server for the right (docs/team-server.md: roles), or let a "
+        "colleague who has it do this.",
     )
 
 
