@@ -74,3 +74,15 @@ def test_the_vocabulary_of_a_tokens_folder_is_read(tmp_path):
     assert vocabulary.size == len(vocabulary.starts_word) == 60
     assert vocabulary.special_ids == SPECIAL
     assert np.flatnonzero(vocabulary.is_special).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("kind", VOCABULARIES)
+def test_tokens_are_read_as_text_with_what_is_hidden_among_it(kind):
+    vocabulary = VOCABULARIES[kind]
+    ids = vocabulary.tokenizer.encode("the infarction fails", add_special_tokens=False).ids
+    mask = vocabulary.special_ids.mask
+    text = vocabulary.text_of([mask, *ids, mask])
+    assert "infarction fails" in text
+    assert text.startswith(vocabulary.text_of([mask]))
+    assert text.count(vocabulary.text_of([mask])) == 2
+    assert "the".startswith(vocabulary.text_of(ids[:1]))

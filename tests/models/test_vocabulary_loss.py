@@ -14,7 +14,11 @@ from transformers import (
 )
 
 from vertiform.errors import TrainingError
-from vertiform.models.vocabulary_loss import chunked_cross_entropy, nats_of_labels
+from vertiform.models.vocabulary_loss import (
+    chunked_cross_entropy,
+    nats_of_labels,
+    probabilities_of,
+)
 
 N, D, V = 50, 16, 97
 
@@ -115,3 +119,16 @@ def test_a_network_without_a_vocabulary_head_is_named():
     network = BertModel(BertConfig(vocab_size=V, hidden_size=12, num_hidden_layers=1))
     with pytest.raises(TrainingError, match="BertModel has no vocabulary head"):
         nats_of_labels(network, torch.zeros(1, 12), torch.zeros(1, dtype=torch.long))
+
+
+def test_probabilities_are_those_whose_loss_is_taken():
+    network = BertForMaskedLM(
+        BertConfig(vocab_size=V, hidden_size=D, num_hidden_layers=1, num_attention_heads=2)
+    )
+    hidden, _, _, labels = inputs(has_bias=False)
+    with torch.no_grad():
+        probabilities = probabilities_of(network, hidden)
+        nats = nats_of_labels(network, hidden, labels)
+    assert probabilities.sum(dim=1).tolist() == pytest.approx([1.0] * N)
+    of_labels = probabilities.gather(1, labels[:, None])
+    assert -of_labels.log().mean().item() == pytest.approx(nats.item(), rel=1e-5)

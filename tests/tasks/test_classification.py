@@ -50,3 +50,14 @@ def test_what_is_presented_has_its_confidence():
 
 def test_softmax_does_not_overflow():
     assert softmax(np.array([1e4, 0.0])).tolist() == [1.0, 0.0]
+
+
+def test_a_labelled_row_is_compared_with_its_prediction():
+    prediction = TASK.decode(np.array([1.0, 3.0, 2.0]), temperature=1.0)
+    text, (told,) = TASK.compare({"text": "w1", "label": "high"}, prediction)
+    assert text == "w1"
+    assert told == {
+        "truth": "high",
+        "prediction": "low",
+        "confidence": prediction["probabilities"]["low"],
+    }

@@ -160,3 +160,23 @@ def test_targets_are_the_numbers_of_outputs():
     rows = ones_and_twos(5, seed=0)
     for labelled in rows:
         assert [TASK.outputs[t] for t in TASK.targets(labelled)] == labelled["tags"]
+
+
+def test_entities_found_missed_and_made_up_are_compared_in_their_order():
+    labelled = row(["a", "b", "c", "d", "e"], ["B-one", "I-one", "O", "B-two", "O"])
+    prediction = {
+        "tags": ["B-one", "I-one", "O", "O", "B-one"],
+        "confidences": [0.9, 0.8, 1.0, 0.6, 0.5],
+    }
+    text, told = TASK.compare(labelled, prediction)
+    assert text == "a b c d e"
+    assert told == [
+        {"of": "a b", "truth": "one", "prediction": "one", "confidence": 0.8},
+        {"of": "d", "truth": "two", "prediction": "none", "confidence": ""},
+        {"of": "e", "truth": "none", "prediction": "one", "confidence": 0.5},
+    ]
+
+
+def test_a_row_without_entities_has_nothing_to_compare():
+    prediction = {"tags": ["O"], "confidences": [0.9]}
+    assert TASK.compare(row(["a"], ["O"]), prediction) == ("a", [])

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.training.nvml import Board, Nvml
+from tests.training.processes import together
 from tests.training.test_machine import work
 from vertiform.evaluation import names
-from vertiform.training.distributed import ALONE, Place
+from vertiform.training.distributed import ALONE, Place, barrier, joined
 from vertiform.training.energy import Energy, PackageCounter, counters_of, packages_in
 from vertiform.training.gpus import gpus_of
 
@@ -113,6 +114,37 @@ def test_a_run_that_goes_on_adds_to_what_it_took_before(tmp_path):
         points = energy.points()
         assert points[names.ENERGY_KILOWATT_HOURS] * 3.6e6 == pytest.approx(7 * attempt)
     assert json.loads(kept.read_text()) == {"measured": 21.0, "estimated": 0.0}
+
+
+def test_a_damaged_sum_is_named_and_the_run_goes_on(tmp_path, caplog):
+    kept = tmp_path / "energy.json"
+    kept.write_text('{"measured": 21.0, "esti')
+    board, gpus = board_and_gpus()
+    zone(tmp_path, 0, "package-0")
+    with caplog.at_level(logging.WARNING):
+        energy = energy_of(counters_of(ALONE, gpus=gpus, powercap=tmp_path), kept=kept)
+    assert f"{kept} is damaged" in caplog.text
+    board.millijoules += 5000
+    assert energy.points()[names.ENERGY_KILOWATT_HOURS] * 3.6e6 == pytest.approx(5)
+
+
+def _points_of_two(powercap: Path) -> dict[str, float]:
+    """What each of two processes of a run says: both have a GPU, one machine has a processor."""
+    with joined("ddp", accelerator="cpu") as own:
+        board, gpus = board_and_gpus()
+        energy = energy_of(counters_of(own, gpus=gpus, powercap=powercap))
+        board.millijoules += 1000 * (1 + own.rank)
+        barrier()
+        if own.rank == 0:
+            (powercap / "intel-rapl:0" / "energy_uj").write_text("4000000")
+        return energy.points()
+
+
+def test_processes_of_a_run_add_up_what_they_took(tmp_path):
+    zone(tmp_path, 0, "package-0")
+    first, second = together(2, _points_of_two, tmp_path)
+    assert first == second
+    assert first[names.ENERGY_KILOWATT_HOURS] * 3.6e6 == pytest.approx(1 + 2 + 4)
 
 
 def test_asking_twice_counts_once(tmp_path):

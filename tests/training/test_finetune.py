@@ -101,6 +101,21 @@ def test_a_classification_is_learned_and_written(learned):
     assert facts.validation == result.metrics
 
 
+def test_it_logs_what_every_run_logs(learned):
+    result, sink = learned
+    steps = [*range(10, result.fit.steps, 10), result.fit.steps]
+    for name in (
+        names.TRAIN_LOSS_NATS,
+        names.LEARNING_RATE,
+        names.GRADIENT_NORM,
+        names.TOKENS_PER_SECOND,
+    ):
+        assert list(sink.of(name)) == steps, name
+    assert list(sink.of(names.SYSTEM_CPU_FRACTION))[-1] == result.fit.steps
+    assert sink.of(names.ENERGY_KILOWATT_HOURS).keys() == sink.of(names.VAL_F1_MACRO).keys()
+    assert len(sink.texts) == 2 * 3  # samples for programs and for people, of three validations
+
+
 def test_the_best_weights_are_kept_and_not_the_last(learned):
     result, sink = learned
     assert result.fit.best_metrics[names.VAL_F1_MACRO] == max(sink.of(names.VAL_F1_MACRO).values())

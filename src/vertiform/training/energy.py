@@ -121,7 +121,7 @@ class Energy:
         self._emitted = emitted_in(country_iso_code)
         self._kept = kept
         self._is_failing = False
-        self._before = Used(**read_json(kept)) if kept is not None and kept.exists() else Used()
+        self._before = _kept_in(kept) if kept is not None and kept.exists() else Used()
 
     @property
     def method(self) -> str:
@@ -157,6 +157,14 @@ class Energy:
             if not self._is_failing:
                 logger.warning("The energy used so far is not kept, training goes on: %s", error)
             self._is_failing = True
+
+
+def _kept_in(file: Path) -> Used:
+    try:
+        return Used(**read_json(file))
+    except (ValueError, TypeError) as error:
+        logger.warning("What the run took before is not counted: %s is damaged (%s).", file, error)
+        return Used()
 
 
 def counters_of(own: Place, *, gpus: Sequence[Gpu], powercap: Path = POWERCAP) -> list[Counter]:
