@@ -132,6 +132,13 @@ def test_area_has_one_passage_a_document_and_no_more_than_asked_for(made):
     assert all(len(row["text"].split()) <= 20 for row in all_rows)
 
 
+def test_rows_say_which_package_they_are_of(made):
+    for row in rows(made[0], "entities", "test"):
+        assert row["slices"] == {"package": row["group"]}
+    for row in rows(made[0], "area", "test"):
+        assert row["group"].startswith(row["slices"]["package"])
+
+
 def test_area_takes_packages_in_turn(made):
     chosen = [row["group"].partition(".")[0] for row in rows(made[0], "area", "test")]
     assert chosen.count("sqlbase") == chosen.count("storelite") == 3

@@ -51,6 +51,16 @@ def test_packed_files_and_other_field_names_are_read(tmp_path):
     assert {row["label"] for row in read(tmp_path, files).rows["train"]} == {"3", "4"}
 
 
+def test_fields_named_as_slices_go_with_the_row_and_a_row_without_one_is_named(tmp_path):
+    rows = [row | {"ward": n % 3, "year": "2024"} for n, row in enumerate(CLASSIFIED)]
+    for name in ("a", "b", "c"):
+        write(tmp_path / f"{name}.jsonl", rows)
+    files = TaskFiles("a.jsonl", "b.jsonl", "c.jsonl", slices=("ward", "year"))
+    assert read(tmp_path, files).rows["test"][1]["slices"] == {"ward": "1", "year": "2024"}
+    with pytest.raises(CorpusError, match=r"a.jsonl:1 has no field `wad`"):
+        read(tmp_path, TaskFiles("a.jsonl", "b.jsonl", "c.jsonl", slices=("wad",)))
+
+
 def test_fractions_of_train_keep_rows_of_a_group_together(tmp_path):
     rows = [row | {"patient": n // 4} for n, row in enumerate(CLASSIFIED * 5)]
     write(tmp_path / "all.jsonl", rows)

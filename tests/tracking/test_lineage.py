@@ -53,6 +53,7 @@ def test_an_uncommitted_edit_and_a_new_file_are_in_the_diff(tmp_path):
     assert code.is_dirty
     assert "+depth = 3" in code.diff
     assert f"untracked: new.py sha256 {sha256_of(root / 'new.py')}" in code.diff
+    assert code.dirty_files == ("code.py", "new.py")
 
 
 def test_what_stages_write_does_not_make_the_tree_dirty(tmp_path):
