@@ -20,7 +20,7 @@ def test_a_checkpoint_is_found_as_a_folder_and_in_a_package_that_is_not_imported
         checkpoint_folder("package:carries_weights/modl")
 
 
-@pytest.mark.parametrize("name", ["package:no_such_package/model", "package:no.such/model"])
+@pytest.mark.parametrize("name", ["package:no_such_package/model"])
 def test_a_package_that_is_not_installed_says_how_to_get_it(name):
     with pytest.raises(ConfigError, match=r"is not installed(.|\n)*\.\[demo\]"):
         checkpoint_folder(name)
@@ -52,4 +52,12 @@ def test_the_hub_is_not_asked_unless_that_is_allowed():
 @pytest.mark.parametrize("name", ["models:/software-area@staging", "runs:/0f3a/model"])
 def test_a_model_in_mlflow_is_not_taken_for_a_name_on_the_hub(name):
     with pytest.raises(ConfigError, match=r"is a model in MLflow"):
+        checkpoint_folder(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["package:json/../os", "package:json//etc", "package:os.path/x", "package:/x"]
+)
+def test_a_name_that_leads_out_of_its_package_is_refused(name):
+    with pytest.raises(ConfigError, match="does not name a folder inside a package"):
         checkpoint_folder(name)

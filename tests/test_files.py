@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from vertiform.errors import StorageError
-from vertiform.files import folder_written_whole, read_json, sha256_of, write_json, written_whole
+from vertiform.files import (
+    folder_written_whole,
+    leads_outside,
+    read_json,
+    sha256_of,
+    write_json,
+    written_whole,
+)
 
 
 def test_a_file_whose_writing_failed_is_what_it_was_before(tmp_path):
@@ -68,3 +75,28 @@ def test_the_hash_of_a_folder_sees_names_and_bytes(tmp_path):
     assert first == sha256_of(tmp_path / "two")
     (tmp_path / "two" / "file").rename(tmp_path / "two" / "other")
     assert first != sha256_of(tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "..",
+        "../x",
+        "a/../x",
+        "/x",
+        "\\x",
+        "..\\x",
+        "C:\\x",
+        "c:x",
+        "%2e%2e/x",
+        "%252e%252e%252fx",
+        "%2fx",
+    ],
+)
+def test_a_name_that_could_mean_a_file_outside_is_told(name):
+    assert leads_outside(name)
+
+
+@pytest.mark.parametrize("name", ["x", "a/b.json", "a..b", "...", "f1/C++", "100%", ".hidden/x"])
+def test_a_name_inside_is_left_alone(name):
+    assert not leads_outside(name)

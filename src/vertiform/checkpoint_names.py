@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vertiform.errors import ConfigError
+from vertiform.files import leads_outside
 
 PACKAGE = "package:"
 IN_MLFLOW = ("models:/", "runs:/")  # found by tracking/, which the rooms below it cannot ask
@@ -49,6 +50,12 @@ def checkpoint_folder(name: str, *, files: Sequence[str] = HUB_FILES, online: bo
 
 def _in_package(name: str) -> Path:
     package, _, inside = name.removeprefix(PACKAGE).partition("/")
+    # To find a package inside another, Python runs the other.
+    if not package.isidentifier() or leads_outside(inside):
+        raise ConfigError(
+            f"`{name}` does not name a folder inside a package.",
+            fix=f"write {PACKAGE}<package>/<folder>, without dots.",
+        )
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):  # a parent package is absent; the name is empty

@@ -4,12 +4,14 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import unquote
 
 from vertiform.errors import StorageError
 
@@ -85,6 +87,20 @@ def sha256_of(path: Path) -> str:
     for file in sorted(p for p in path.rglob("*") if p.is_file()):
         folder.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n".encode())
     return folder.hexdigest()
+
+
+def climbs(name: str) -> bool:
+    """Say whether `..` is a part of a path or address, however it is written.
+
+    Backslashes count as slashes, and percent signs are undone, as MLflow does to its addresses.
+    """
+    return ".." in unquote(unquote(name)).replace("\\", "/").split("/")
+
+
+def leads_outside(name: str) -> bool:
+    """Say whether a name that others wrote, joined to a folder, could mean a file outside of it."""
+    plain = unquote(unquote(name))
+    return climbs(name) or plain.startswith(("/", "\\")) or re.match(r"\w:", plain) is not None
 
 
 @contextmanager

@@ -14,8 +14,15 @@ from safetensors.torch import load_file, save_file
 
 from vertiform.errors import TrainingError, did_you_mean
 from vertiform.evaluation import names
-from vertiform.files import folder_written_whole, read_json, sha256_of, write_json
+from vertiform.files import (
+    folder_written_whole,
+    leads_outside,
+    read_json,
+    sha256_of,
+    write_json,
+)
 from vertiform.models.encoder import load_encoder
+from vertiform.models.loading import foreign_code_refused
 from vertiform.models.quiet import quiet_transformers
 from vertiform.tasks.network import TaskNetwork
 
@@ -95,7 +102,7 @@ def load_tokenizer(folder: Path) -> Any:
             f"{folder} has no tokenizer.json.",
             fix="name a checkpoint folder that has its tokenizer in it.",
         )
-    with quiet_transformers():
+    with quiet_transformers(), foreign_code_refused(folder / "tokenizer_config.json"):
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
@@ -112,6 +119,11 @@ def _checked_facts(folder: Path) -> dict[str, Any]:
             fix="fine-tune again with this version, or read it with the version that wrote it.",
         )
     for name, expected in values["sha256"].items():
+        if leads_outside(name):
+            raise TrainingError(
+                f"{folder} names a file outside of itself: {name}.",
+                fix="do not use it; take the model from whoever fine-tuned it again.",
+            )
         if not (folder / name).is_file() or sha256_of(folder / name) != expected:
             raise TrainingError(
                 f"{folder / name} is not what was written.",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vertiform.errors import TrackingError
-from vertiform.files import read_json, sha256_of, write_json
+from vertiform.files import climbs, leads_outside, read_json, sha256_of, write_json
 from vertiform.tracking.store import Store, errors_named
 
 BUNDLE = "artifacts/bundle"  # inside a logged model: what Predictor.load takes
@@ -58,6 +58,8 @@ def check_files(folder: Path, *, expected_sha256: str, model: str, rebuild: str)
     listed: Mapping[str, Any] = read_json(folder / FILES)["files"]
     found = _below(folder)
     for name, sha256 in listed.items():
+        if leads_outside(name):
+            raise TrackingError(f"{model} names a file outside of its folder: {name}.", fix=fix)
         if name not in found:
             raise TrackingError(f"{model} lacks its file {name}.", fix=fix)
         if sha256_of(found[name]) != sha256:
@@ -78,6 +80,11 @@ def read_back(
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
+    if climbs(location):
+        raise TrackingError(
+            f"{model} is said to lie at {location}, and `..` in an address is not followed.",
+            fix=f"make it again with `{rebuild}`, and register that version.",
+        )
     is_local = location.startswith(("/", "file:"))
     with tempfile.TemporaryDirectory() as aside:
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vertiform.errors import TrackingError, did_you_mean
-from vertiform.files import folder_written_whole
+from vertiform.files import folder_written_whole, leads_outside
 from vertiform.tracking.model_files import (
     BUNDLE,
     FILES,
@@ -88,7 +88,7 @@ def fetch_start(store: Store, reference: str, *, into: Path) -> FetchedStart:
 
 def _parts(reference: str) -> tuple[str, str]:
     parts = re.fullmatch(r"runs:/(?P<run_id>[\w-]+)/(?P<name>[^/].*?)/?", reference)
-    if parts is None:
+    if parts is None or leads_outside(parts["name"]):
         raise TrackingError(
             f"`{reference}` does not name a model of a run.",
             fix=f"write runs:/<run id>/{CHECKPOINT} for a pretrained one, or "

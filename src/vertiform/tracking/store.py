@@ -212,6 +212,11 @@ def _named(error: "MlflowException", name: str) -> VertiformError | None:
             f"MLflow's store {name} cannot be written.",
             fix="give yourself the right to write the file and its folder.",
         )
+    if "Invalid artifact path" in text:
+        return TrackingError(
+            f"MLflow's store {name} keeps no file of this name: {_first_line(error)}",
+            fix="leave out `..` and a slash at its beginning.",
+        )
     if error.error_code in ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
         return _not_let_in(name)
     if error.error_code == "PERMISSION_DENIED":
