@@ -132,10 +132,9 @@ class Chain:
         last = [moves[-1] for alias in sorted(aliases) if (moves := self.moves(alias))]
         return [entry for entry in last if not entry.is_applied]
 
-    def overtaken_by(self, entry: Entry) -> Entry | None:
-        """Return the newest move of the same alias after `entry`."""
-        moves = self.moves(entry.decision.alias)
-        return moves[-1] if moves and moves[-1].number > entry.number else None
+    def moves_after(self, entry: Entry) -> list[Entry]:
+        """Return the moves of the same alias that count and come after `entry`."""
+        return [each for each in self.moves(entry.decision.alias) if each.number > entry.number]
 
     def find(self, decision_id: str) -> Entry | None:
         """Return the entry of a decision if it counts."""

@@ -102,16 +102,16 @@ def carry_out(store: Store, entry: Entry, version: Version) -> None:
 
     If the files are damaged or the right is missing, the entry is withdrawn and nothing moves.
     """
-    decision = entry.decision
     with _withdrawn_on_error(store, entry):
         with verified_files(store, version):
             pass
-        _check_not_overtaken(store, entry, moved=False)
+        later = read_chain(store, version.name).moves_after(entry)
+        if later:
+            raise _overtaken(entry, later[-1])
     _set(store, entry)
     mark(store, entry, APPLIED, _now())
-    _set_previous(store, decision)
-    # The process may have slept between the look and the move, for longer than its lease.
-    _check_not_overtaken(store, entry, moved=True)
+    _set_previous(store, entry.decision)
+    _take_back_if_late(store, entry)
 
 
 def repair(store: Store, model: str) -> list[str]:
@@ -184,14 +184,21 @@ def _finish_abandoned(store: Store, standing: Standing) -> bool:
     return bool(done)
 
 
-def _check_not_overtaken(store: Store, entry: Entry, *, moved: bool) -> None:
+def _take_back_if_late(store: Store, entry: Entry) -> None:
+    """Put the alias right if this process slept between the fence and the move, past its lease."""
     decision = entry.decision
-    later = read_chain(store, decision.model).overtaken_by(entry)
-    if later is None:
+    later = read_chain(store, decision.model).moves_after(entry)
+    if not later:
         return
-    if moved:
-        repair(store, decision.model)
-    raise TrackingError(
+    # Who moved it after us went on from our version; who took over went on from another.
+    took_over = later[0].decision.before != decision.version
+    if repair(store, decision.model) or took_over:
+        raise _overtaken(entry, later[-1])
+
+
+def _overtaken(entry: Entry, later: Entry) -> TrackingError:
+    decision = entry.decision
+    return TrackingError(
         f"{later.told}, because this move was not finished within {LEASE_SECONDS:.0f} s.",
         fix=f"see `vertiform history {decision.model}`; decide again if you still want "
         f"version {decision.version} there.",
@@ -233,9 +240,16 @@ def _not_allowed(store: Store, decision: Decision) -> TrackingError:
 
 def _set_previous(store: Store, decision: Decision) -> None:
     """Keep what stood there within reach of MLflow's own commands; the ledger knows it anyway."""
-    if decision.before is not None and decision.before != decision.version:
+    from mlflow.exceptions import MlflowException
+
+    if decision.before is None or decision.before == decision.version:
+        return
+    alias = f"previous-{decision.alias}"
+    try:
         with errors_named(store.uri):
-            set_alias(store, decision.model, f"previous-{decision.alias}", decision.before)
+            set_alias(store, decision.model, alias, decision.before)
+    except MlflowException as error:  # that version was deleted
+        logger.warning("`%s` does not stand at %s: %s", alias, decision.before, error.message)
 
 
 def _put_back(store: Store, model: str, alias: str, number: int) -> str:
