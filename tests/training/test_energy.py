@@ -40,7 +40,7 @@ def energy_of(counters, *, kept=None, country=None) -> Energy:
 def test_a_gpus_counter_is_measured_from_where_the_run_began(tmp_path):
     board, gpus = board_and_gpus(millijoules=7_000_000)
     package = zone(tmp_path, 0, "package-0")
-    energy = energy_of(counters_of(ALONE, gpus=gpus, powercap=tmp_path))
+    energy = energy_of(counters_of(ALONE, on_gpu=True, gpus=gpus, powercap=tmp_path))
     board.millijoules = 7_000_000 + 3_600_000_000
     (package / "energy_uj").write_text("0")
     points = energy.points()
@@ -67,19 +67,19 @@ def test_only_whole_processors_are_counted(tmp_path):
 
 def test_a_counter_that_may_not_be_read_is_none(tmp_path):
     (zone(tmp_path, 0, "package-0") / "energy_uj").unlink()
-    (counter,) = counters_of(ALONE, gpus=[], powercap=tmp_path)
+    (counter,) = counters_of(ALONE, on_gpu=False, gpus=[], powercap=tmp_path)
     assert counter.is_estimate
 
 
 def test_one_process_of_a_machine_reads_its_processors_for_all(tmp_path):
     zone(tmp_path, 0, "package-0")
-    assert counters_of(SECOND_OF_TWO, gpus=[], powercap=tmp_path) == []
+    assert counters_of(SECOND_OF_TWO, on_gpu=False, gpus=[], powercap=tmp_path) == []
     # Of its own time, each process knows.
-    assert len(counters_of(SECOND_OF_TWO, gpus=[], powercap=tmp_path / "none")) == 1
+    assert len(counters_of(SECOND_OF_TWO, on_gpu=False, gpus=[], powercap=tmp_path / "none")) == 1
 
 
 def test_without_counters_it_is_an_estimate_of_the_runs_own_time_and_says_so(tmp_path):
-    energy = energy_of(counters_of(ALONE, gpus=[], powercap=tmp_path))
+    energy = energy_of(counters_of(ALONE, on_gpu=False, gpus=[], powercap=tmp_path))
     work(0.3)
     points = energy.points()
     assert points[names.ENERGY_ESTIMATED_FRACTION] == 1.0
@@ -89,15 +89,18 @@ def test_without_counters_it_is_an_estimate_of_the_runs_own_time_and_says_so(tmp
     assert "CO2 estimated at 0.475 kg/kWh" in energy.method
 
 
-def test_a_gpu_without_counter_is_not_counted_as_zero_but_not_named_either(tmp_path):
-    _, gpus = board_and_gpus(millijoules=None)
-    energy = energy_of(counters_of(ALONE, gpus=gpus, powercap=tmp_path))
-    assert "GPU measured" not in energy.method
+def test_a_gpu_that_cannot_be_asked_is_said_not_to_be_counted(tmp_path):
+    _, silent = board_and_gpus(millijoules=None)
+    for gpus in (silent, []):
+        counters = counters_of(ALONE, gpus=gpus, on_gpu=True, powercap=tmp_path)
+        assert energy_of(counters).method.startswith("GPU not counted")
+        assert energy_of(counters).points()[names.ENERGY_ESTIMATED_FRACTION] in (0.0, 1.0)
+    assert "GPU" not in energy_of(counters_of(ALONE, gpus=[], on_gpu=False)).method
 
 
 def test_the_country_decides_what_is_emitted():
     _, gpus = board_and_gpus()
-    french = energy_of(counters_of(ALONE, gpus=gpus), country="FRA").method
+    french = energy_of(counters_of(ALONE, on_gpu=True, gpus=gpus), country="FRA").method
     assert "France" in french
 
 
@@ -107,7 +110,7 @@ def test_a_run_that_goes_on_adds_to_what_it_took_before(tmp_path):
         board, gpus = board_and_gpus(millijoules=1_000_000 * attempt)  # the machine went on
         package = zone(tmp_path / str(attempt), 0, "package-0")
         energy = energy_of(
-            counters_of(ALONE, gpus=gpus, powercap=tmp_path / str(attempt)), kept=kept
+            counters_of(ALONE, on_gpu=True, gpus=gpus, powercap=tmp_path / str(attempt)), kept=kept
         )
         board.millijoules += 5000
         (package / "energy_uj").write_text("2000000")
@@ -122,7 +125,7 @@ def test_a_damaged_sum_is_named_and_the_run_goes_on(tmp_path, caplog):
     board, gpus = board_and_gpus()
     zone(tmp_path, 0, "package-0")
     with caplog.at_level(logging.WARNING):
-        energy = energy_of(counters_of(ALONE, gpus=gpus, powercap=tmp_path), kept=kept)
+        energy = energy_of(counters_of(ALONE, on_gpu=True, gpus=gpus, powercap=tmp_path), kept=kept)
     assert f"{kept} is damaged" in caplog.text
     board.millijoules += 5000
     assert energy.points()[names.ENERGY_KILOWATT_HOURS] * 3.6e6 == pytest.approx(5)
@@ -132,7 +135,7 @@ def _points_of_two(powercap: Path) -> dict[str, float]:
     """What each of two processes of a run says: both have a GPU, one machine has a processor."""
     with joined("ddp", accelerator="cpu") as own:
         board, gpus = board_and_gpus()
-        energy = energy_of(counters_of(own, gpus=gpus, powercap=powercap))
+        energy = energy_of(counters_of(own, on_gpu=True, gpus=gpus, powercap=powercap))
         board.millijoules += 1000 * (1 + own.rank)
         barrier()
         if own.rank == 0:
@@ -151,7 +154,7 @@ def test_asking_twice_counts_once(tmp_path):
     board, gpus = board_and_gpus()
     zone(tmp_path, 0, "package-0")
     energy = energy_of(
-        counters_of(ALONE, gpus=gpus, powercap=tmp_path), kept=tmp_path / "energy.json"
+        counters_of(ALONE, on_gpu=True, gpus=gpus, powercap=tmp_path), kept=tmp_path / "energy.json"
     )
     board.millijoules += 5000
     assert energy.points() == energy.points()
@@ -159,7 +162,9 @@ def test_asking_twice_counts_once(tmp_path):
 
 def test_a_sum_that_cannot_be_kept_is_said_and_counted_all_the_same(tmp_path, caplog):
     (tmp_path / "file").write_text("")
-    energy = energy_of(counters_of(ALONE, gpus=[]), kept=tmp_path / "file" / "energy.json")
+    energy = energy_of(
+        counters_of(ALONE, on_gpu=False, gpus=[]), kept=tmp_path / "file" / "energy.json"
+    )
     with caplog.at_level(logging.WARNING):
         points = energy.points()
     assert "The energy used so far is not kept" in caplog.text

@@ -107,7 +107,7 @@ def _watching(
     on_gpu = choices.device == "cuda"
     mine = range(own.local_rank, own.local_rank + 1) if on_gpu else range(0)
     energy = Energy(
-        counters_of(own, gpus=gpus_of(uuids_of(mine))),
+        counters_of(own, gpus=gpus_of(uuids_of(mine)), on_gpu=on_gpu),
         country_iso_code=trainer.country_iso_code,
         kept=kept if is_first else None,
     )

@@ -53,6 +53,17 @@ class GpuCounter:
         return self._taken
 
 
+class NotCounted:
+    """A GPU that counts no energy, or whose driver cannot be asked."""
+
+    is_estimate = True
+    says = "GPU not counted, as it tells of no counter"
+
+    def joules(self) -> float:
+        """See Counter."""
+        return 0.0
+
+
 class PackageCounter:
     """A processor's own counter (Intel's and AMD's RAPL): of the whole chip, whoever uses it.
 
@@ -167,14 +178,19 @@ def _kept_in(file: Path) -> Used:
         return Used()
 
 
-def counters_of(own: Place, *, gpus: Sequence[Gpu], powercap: Path = POWERCAP) -> list[Counter]:
+def counters_of(
+    own: Place, *, gpus: Sequence[Gpu], on_gpu: bool, powercap: Path = POWERCAP
+) -> list[Counter]:
     """Return what counts the energy of this process: its GPUs, and its share of the processors.
 
+    gpus:   those that NVML knows; on_gpu says whether the process trains on one at all.
     Where a processor counts for itself, the first process of a machine reads it for all.
     """
     counters: list[Counter] = [
         GpuCounter(gpu, first) for gpu in gpus if (first := gpu.joules()) is not None
     ]
+    if on_gpu and not counters:
+        counters = [NotCounted()]
     packages = packages_in(powercap)
     if not packages:
         return [*counters, CpuEstimate()]
