@@ -6,22 +6,26 @@ Run by an admin, whose name and password are in MLFLOW_TRACKING_USERNAME and _PA
 import argparse
 import getpass
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from vertiform.doors import exit_on_user_error
 from vertiform.errors import TrackingError
+from vertiform.tracking.ledger import ABOUT
+from vertiform.tracking.registry import LEDGER
 
 if TYPE_CHECKING:
     from mlflow.server.auth.client import AuthServiceClient
 
 WORKSPACE = "default"  # MLflow's only one unless it is told otherwise
+PROMOTE = "promote"
 # What a role may do beyond reading, which every account may (tracker.py: default_permission).
 ROLES = {
     "read": (),
     "train": (("experiment", "*", "EDIT"),),
-    "promote": (("experiment", "*", "EDIT"), ("registered_model", "*", "EDIT")),
+    PROMOTE: (("experiment", "*", "EDIT"), ("registered_model", "*", "EDIT")),
 }
 SHORTEST_PASSWORD = 12  # characters; MLflow's server asks for as many
 NEW_PASSWORD = "NEW_PASSWORD"  # the variable from which a script may give it
@@ -46,7 +50,9 @@ def admin_client(address: str | None) -> "AuthServiceClient":
             "It is not known which server is meant.",
             fix="set MLFLOW_TRACKING_URI to its address, such as http://127.0.0.1:5000.",
         )
-    from mlflow.server.auth.client import AuthServiceClient
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a library of the server's, which is imported with it
+        from mlflow.server.auth.client import AuthServiceClient
 
     return AuthServiceClient(address)
 
@@ -64,6 +70,8 @@ def set_account(
                     fix="choose a longer one; `openssl rand -base64 24` makes one up.",
                 )
             client.create_user(username, password)
+        if role == PROMOTE:
+            _keep_ledger(client.tracking_uri)
         for held in client.list_user_roles(username):
             if held.name in ROLES and held.name != role:
                 client.unassign_role(username, held.id)
@@ -94,6 +102,23 @@ def _role_id(client: "AuthServiceClient", name: str) -> int:
     return made.id
 
 
+def _keep_ledger(address: str) -> None:
+    """Make the ledger of decisions the admin's own, if there is none yet.
+
+    Who makes a model may delete it. If the first promoter did, they could delete the history.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        MlflowClient(address, registry_uri=address).create_registered_model(
+            LEDGER, description=ABOUT
+        )
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
 @contextmanager
 def _errors_named(username: str) -> Iterator[None]:
     """Never quote MLflow: of an account made twice at once it tells the hash of its password."""
@@ -103,15 +128,11 @@ def _errors_named(username: str) -> Iterator[None]:
         yield
     except MlflowException as error:
         code = error.error_code
-        fixes = {
-            "UNAUTHENTICATED": "set MLFLOW_TRACKING_USERNAME and _PASSWORD to those of an admin.",
-            "PERMISSION_DENIED": "set MLFLOW_TRACKING_USERNAME and _PASSWORD to those of an admin.",
-        }
         raise TrackingError(
             f"MLflow's server did not change the account {username}: {code}.",
-            fix=fixes.get(
-                code, "see that the server answers (`curl <address>/health`), and retry."
-            ),
+            fix="set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to those of an admin."
+            if code in ("UNAUTHENTICATED", "PERMISSION_DENIED")
+            else "see that the server answers (`curl <address>/health`), and try again.",
         ) from None
 
 

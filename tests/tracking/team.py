@@ -7,7 +7,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,12 @@ from vertiform.errors import TrackingError
 from vertiform.tracking.store import Store, open_store
 
 S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+WEBHOOKS_TO_THIS_MACHINE = {  # MLflow's defaults: https alone, and no address of a private network
+    "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http",
+    "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+    "MLFLOW_WEBHOOK_CACHE_TTL": "1",  # seconds until a new webhook is known; 60
+}
+WEBHOOK_SECRET = secrets.token_urlsafe()
 PEOPLE = {"ada": "promote", "tom": "train", "bob": "read"}  # name -> role
 
 
@@ -56,7 +62,7 @@ class Team:
     def never_to_be_seen(self) -> list[bytes]:
         """Return every secret, and each name with its password as HTTP's basic auth sends it."""
         pairs = [f"{user}:{password}".encode() for user, password in self.passwords.items()]
-        plain = [*self.secrets.values(), *self.passwords.values()]
+        plain = [*self.secrets.values(), *self.passwords.values(), WEBHOOK_SECRET]
         return [*(text.encode() for text in plain), *map(base64.b64encode, pairs)]
 
 
@@ -78,7 +84,10 @@ def team() -> Iterator[Team]:
     kept = server_secrets(folder, {})
     passwords = {name: secrets.token_urlsafe() for name in PEOPLE}
     try:
-        with team_server(plan, kept) as server:
+        with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+            for name, value in WEBHOOKS_TO_THIS_MACHINE.items():
+                patch.setenv(name, value)
+            server = stack.enter_context(team_server(plan, kept))
             everyone = Team(server, kept, passwords | {ADMIN: kept[ADMIN_PASSWORD]})
             with everyone.store_of(ADMIN):
                 client = admin_client(server.address)

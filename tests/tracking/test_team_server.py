@@ -1,20 +1,38 @@
 """A team's server on its real parts: MLflow with PostgreSQL, moto's S3, and people with roles."""
 
+import base64
+import hmac
+import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from queue import Queue
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from scripts.server.keyring import ADMIN, DATABASE_PASSWORD
 from scripts.server.objects import BUCKET, s3_client
 from scripts.server.postgresql import RUNS, USERS, binaries, client_environment
-from tests.tracking.examples import LINEAGE, REBUILD, a_run, logged_model, verdict
-from tests.tracking.team import Team, team
+from tests.tracking.examples import LINEAGE, REBUILD, a_run, logged_model, promoted
+from tests.tracking.team import WEBHOOK_SECRET, Team, team
 from vertiform.errors import EXIT_USER, TrackingError
-from vertiform.tracking.decisions import history, promote, rollback
-from vertiform.tracking.registry import aliases_of, download_bundle, find_version, register, resolve
+from vertiform.tracking.decisions import rollback
+from vertiform.tracking.history import history, verify
+from vertiform.tracking.registry import (
+    LEDGER,
+    aliases_of,
+    download_bundle,
+    find_version,
+    register,
+    resolve,
+)
 
 pytestmark = pytest.mark.slow
 MODEL = "software-area"
@@ -34,7 +52,7 @@ def shelf(a_team: Team, tmp_path_factory) -> Team:
             model = logged_model(store, tmp_path_factory.mktemp("tom"), weights=weights)
         with a_team.store_of("ada") as store:
             version = register(store, MODEL, model, card="# A model\n", rebuild=REBUILD, tags={})
-            promote(store, version, verdict=verdict(passed=True), reason=f"the {weights.decode()}")
+            promoted(store, version, reason=f"the {weights.decode()}")
     return a_team
 
 
@@ -43,8 +61,10 @@ def test_who_may_promote_goes_the_whole_way_and_back(shelf, tmp_path):
         assert aliases_of(store, MODEL) == {"candidate": 2, "previous-staging": 1, "staging": 2}
         rollback(store, MODEL, "staging", reason="too slow")
         assert aliases_of(store, MODEL)["staging"] == 1
-        decisions = history(store, MODEL)
-        assert [d.action for d in decisions] == ["moved", "moved", "rolled back"]
+        told = [entry.decision for entry in history(store, MODEL).links]
+        assert [d.action for d in told] == ["moved", "moved", "rolled back"]
+        assert {d.who for d in told} == {"ada"}  # the server's word, not that of ada's machine
+        assert verify(store, MODEL, root=tmp_path) == []
         here = download_bundle(store, resolve(store, f"{MODEL}@staging"), into=tmp_path / "here")
         rollback(store, MODEL, "staging", reason="it was not that")
     assert (here / "model.safetensors").read_bytes() == b"first"
@@ -61,7 +81,7 @@ def test_files_lie_in_s3_and_no_client_needs_its_keys(shelf):
 def test_who_may_only_read_reads_all_of_it(shelf, tmp_path):
     with shelf.store_of("bob") as store:
         download_bundle(store, resolve(store, f"{MODEL}@staging"), into=tmp_path / "here")
-        assert history(store, MODEL)
+        assert history(store, MODEL).links
 
 
 def test_who_may_only_read_moves_no_alias(shelf):
@@ -69,10 +89,12 @@ def test_who_may_only_read_moves_no_alias(shelf):
     with shelf.store_of("bob") as store:
         version = find_version(store, MODEL, 1)
         for passed in (True, False):
-            with pytest.raises(TrackingError, match=r"does not let bob do this.*\n  Fix: ask an"):
-                promote(store, version, verdict=verdict(passed=passed), reason="I want it")
-        with pytest.raises(TrackingError, match="does not let bob do this"):
+            with pytest.raises(TrackingError, match=r"may not write to vertiform-d.*\n  Fix: ask"):
+                promoted(store, version, passed=passed, reason="I want it")
+        with pytest.raises(TrackingError, match="may not write to vertiform-d"):
             rollback(store, MODEL, "staging", reason="I want it back")
+        with pytest.raises(MlflowException, match="Permission denied"):
+            store.client.set_registered_model_alias(MODEL, "staging", "1")
     assert everything_about(shelf) == before
 
 
@@ -80,9 +102,41 @@ def test_who_may_only_train_moves_no_alias_either(shelf):
     before = everything_about(shelf)
     with shelf.store_of("tom") as store:
         version = find_version(store, MODEL, 1)
-        with pytest.raises(TrackingError, match="does not let tom do this"):
-            promote(store, version, verdict=verdict(passed=True), reason="I want it")
+        with pytest.raises(TrackingError, match="may not write to vertiform-d"):
+            promoted(store, version, reason="I want it")
     assert everything_about(shelf) == before
+
+
+def test_who_may_promote_takes_no_decision_out_of_the_ledger(shelf):
+    before = everything_about(shelf)
+    with shelf.store_of("ada") as store:
+        for forget in (
+            lambda: store.client.delete_model_version(LEDGER, "1"),
+            lambda: store.client.delete_registered_model(LEDGER),
+        ):
+            with pytest.raises(MlflowException, match="Permission denied"):
+                forget()
+    assert everything_about(shelf) == before
+
+
+def test_mlflow_tells_a_webhook_of_its_own_when_an_alias_moves(shelf):
+    with receiver() as (address, received):
+        with shelf.store_of(ADMIN) as store:
+            events = ["model_version_alias.created"]
+            hook = store.client.create_webhook("follow", address, events, secret=WEBHOOK_SECRET)
+            time.sleep(1.1)  # the list of webhooks is remembered for so long
+        with shelf.store_of("ada") as store:
+            rollback(store, MODEL, "staging", reason="too slow")
+            rollback(store, MODEL, "staging", reason="it was not that")
+        told = [received.get(timeout=20) for _ in range(4)]  # previous-staging moves too
+        with shelf.store_of(ADMIN) as store:
+            store.client.delete_webhook(hook.webhook_id)
+    moves = [json.loads(body)["data"] for body, _ in told]
+    assert [m["version"] for m in moves if m["alias"] == "staging"] == ["1", "2"]
+    for body, headers in told:
+        signed = f"{headers['X-MLflow-Delivery-Id']}.{headers['X-MLflow-Timestamp']}.".encode()
+        mac = hmac.digest(WEBHOOK_SECRET.encode(), signed + body, "sha256")
+        assert headers["X-MLflow-Signature"] == f"v1,{base64.b64encode(mac).decode()}"
 
 
 def test_the_command_ends_with_two_lines_and_exit_code_2(shelf):
@@ -94,7 +148,7 @@ def test_the_command_ends_with_two_lines_and_exit_code_2(shelf):
         text=True,
     )
     assert done.returncode == EXIT_USER
-    assert "does not let bob do this" in done.stderr
+    assert "You may not write to" in done.stderr
     assert "Traceback" not in done.stderr
     assert not found_in(done.stderr.encode(), shelf)
 
@@ -136,14 +190,38 @@ def test_no_secret_is_in_a_log_a_file_a_database_or_a_command_line(shelf, tmp_pa
     assert {name for name, text in places.items() if found_in(text, shelf)} == set()
 
 
+@contextmanager
+def receiver() -> Iterator[tuple[str, "Queue[tuple[bytes, Mapping[str, str]]]"]]:
+    """Listen on a free port of this machine, and keep the body and headers of every POST."""
+    received: Queue[tuple[bytes, Mapping[str, str]]] = Queue()
+
+    class Receive(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            received.put((body, dict(self.headers)))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Receive) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", received
+        server.shutdown()
+
+
 def everything_about(shelf: Team) -> object:
     """Return what the server holds of the model: aliases, tags, versions and decisions."""
     with shelf.store_of(ADMIN) as store:
         model = store.client.get_registered_model(MODEL)
-        versions = store.client.search_model_versions(f"name = '{MODEL}'")
-        tags = {v.version: (v.tags, v.last_updated_timestamp) for v in versions}
+        versions = [
+            (found.name, found.version, found.tags, found.last_updated_timestamp)
+            for name in (MODEL, LEDGER)
+            for found in store.client.search_model_versions(f"name = '{name}'")
+        ]
         files = sorted(key for key, _ in objects_of(shelf))
-        return dict(model.aliases), dict(model.tags), tags, history(store, MODEL), files
+        return dict(model.aliases), dict(model.tags), versions, files
 
 
 def objects_of(shelf: Team) -> list[tuple[str, bytes]]:
