@@ -12,18 +12,21 @@ from typing import Any
 from tests.tracking.examples import promoted
 from vertiform.errors import TrackingError
 from vertiform.tracking.registry import find_version
-from vertiform.tracking.store import open_store
+from vertiform.tracking.store import Store, open_store
 
 # Forked after mlflow was imported, so that fifty processes cost seconds and not minutes.
 FORK = multiprocessing.get_context("fork")
 SECONDS_TO_WAIT = 300.0  # on a machine that is busy with other tests
 
 
+Act = Callable[[Store], int]
+"""What a process does with a store that it opened; returns the number of what it made."""
+
+
 @dataclass(frozen=True)
 class Result:
     """What came of one contestant: its entry in the ledger, or the error that it ended with."""
 
-    version: int
     entry: int | None
     error: str | None
 
@@ -59,7 +62,9 @@ def race(uri: str, name: str, versions: Sequence[int], folder: Path) -> list[Res
     """
     start = FORK.Event()
     processes = [
-        FORK.Process(target=_ask, args=(uri, name, version, folder / f"{number}.json", start))
+        FORK.Process(
+            target=_act, args=(uri, promoting(name, version), folder / f"{number}.json", start)
+        )
         for number, version in enumerate(versions)
     ]
     for process in processes:
@@ -72,13 +77,23 @@ def race(uri: str, name: str, versions: Sequence[int], folder: Path) -> list[Res
     return [Result(**value) for value in values]
 
 
-class Stopped:
-    """A promotion in a process of its own that stops itself for real (SIGSTOP) at each step."""
+def promoting(name: str, version: int) -> Act:
+    """Ask for staging with a verdict that every gate passed."""
 
-    def __init__(self, uri: str, name: str, version: int, folder: Path, *steps: Step) -> None:
+    def act(store: Store) -> int:
+        asking = find_version(store, name, version)
+        return promoted(store, asking, reason=f"process {os.getpid()}").number
+
+    return act
+
+
+class Stopped:
+    """A process of its own that stops itself for real (SIGSTOP) at each step of what it does."""
+
+    def __init__(self, uri: str, act: Act, folder: Path, *steps: Step) -> None:
         self._out = folder / "stopped.json"
         self._process = FORK.Process(
-            target=_ask, args=(uri, name, version, self._out, None, steps), daemon=True
+            target=_act, args=(uri, act, self._out, None, steps), daemon=True
         )
         self._process.start()
         self._wait_until_stopped()
@@ -111,20 +126,17 @@ class Stopped:
         return self._process.pid
 
 
-def _ask(
-    uri: str, name: str, version: int, out: Path, start: Any = None, steps: Sequence[Step] = ()
-) -> None:
+def _act(uri: str, act: Act, out: Path, start: Any = None, steps: Sequence[Step] = ()) -> None:
     store = open_store(uri, root=out.parent)  # a connection must not be shared across a fork
-    asking = find_version(store, name, version)
     for step in steps:
         setattr(store.client, step.method, _stopping(getattr(store.client, step.method), step))
     if start:
         start.wait()
     try:
-        entry, error = promoted(store, asking, reason=f"process {os.getpid()}").number, None
+        entry, error = act(store), None
     except TrackingError as trouble:
         entry, error = None, str(trouble)
-    out.write_text(json.dumps({"version": version, "entry": entry, "error": error}))
+    out.write_text(json.dumps({"entry": entry, "error": error}))
 
 
 def _stopping(call: Callable[..., Any], step: Step) -> Callable[..., Any]:

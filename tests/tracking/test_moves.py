@@ -5,11 +5,12 @@ import sqlite3
 import time
 from contextlib import closing, contextmanager
 from itertools import groupby, pairwise
+from pathlib import Path
 
 import pytest
 
 from tests.tracking.examples import Shelf, promoted
-from tests.tracking.races import STEPS, Step, Stopped, race
+from tests.tracking.races import STEPS, Step, Stopped, promoting, race
 from vertiform.errors import TrackingError
 from vertiform.tracking import moves
 from vertiform.tracking.chain import APPLIED
@@ -45,6 +46,11 @@ def alias_moves(shelf: Shelf):
         for event in ("INSERT", "UPDATE"):
             database.execute(f"DROP TRIGGER moved_{event}")
         database.execute("DROP TABLE moved")
+
+
+def stopped(shelf: Shelf, version: int, folder: Path, *steps: Step) -> Stopped:
+    """A promotion that stopped itself at the first of the steps."""
+    return Stopped(shelf.store.uri, promoting(shelf.name, version), folder, *steps)
 
 
 def at_staging(shelf: Shelf) -> int:
@@ -93,7 +99,7 @@ def test_a_process_killed_at_any_step_leaves_the_old_version_or_the_new_one_whol
     shelf.promoted()
     shelf.promoted()
     new = shelf.next_version().number
-    Stopped(shelf.store.uri, shelf.name, new, tmp_path, step).kill()
+    stopped(shelf, new, tmp_path, step).kill()
     stands = at_staging(shelf)
     was_set = STEPS.index(step) >= STEPS.index(AFTER_SET)
     assert stands == (new if was_set else 2)
@@ -109,7 +115,7 @@ def test_a_process_killed_at_any_step_leaves_the_old_version_or_the_new_one_whol
 @pytest.mark.slow
 def test_a_move_that_was_begun_and_never_finished_is_told(shelf, tmp_path, short_lease):
     shelf.promoted()
-    Stopped(shelf.store.uri, shelf.name, shelf.next_version().number, tmp_path, BEFORE_SET).kill()
+    stopped(shelf, shelf.next_version().number, tmp_path, BEFORE_SET).kill()
     chain = history(shelf.store, shelf.name)
     assert [outcome(chain, entry) for entry in chain.entries] == ["moved", "begun, never finished"]
     (problem,) = verify(shelf.store, shelf.name, root=tmp_path)
@@ -120,9 +126,7 @@ def test_a_move_that_was_begun_and_never_finished_is_told(shelf, tmp_path, short
 def test_a_process_that_slept_past_its_lease_does_not_move_the_alias(shelf, tmp_path, short_lease):
     shelf.promoted()
     late, other = shelf.next_version(), shelf.next_version()
-    sleeper = Stopped(
-        shelf.store.uri, shelf.name, late.number, tmp_path, Step("create_model_version", after=True)
-    )
+    sleeper = stopped(shelf, late.number, tmp_path, Step("create_model_version", after=True))
     time.sleep(moves.LEASE_SECONDS)
     with alias_moves(shelf) as seen:
         promoted(shelf.store, other)
@@ -141,7 +145,7 @@ def test_a_process_that_slept_between_the_fence_and_the_move_takes_its_move_back
 ):
     shelf.promoted()
     late, other = shelf.next_version(), shelf.next_version()
-    sleeper = Stopped(shelf.store.uri, shelf.name, late.number, tmp_path, BEFORE_SET)
+    sleeper = stopped(shelf, late.number, tmp_path, BEFORE_SET)
     time.sleep(moves.LEASE_SECONDS)
     with alias_moves(shelf) as seen:
         promoted(shelf.store, other)
@@ -157,7 +161,7 @@ def test_what_that_process_leaves_if_it_dies_then_is_seen_and_put_right_by_the_n
 ):
     shelf.promoted()
     late, other = shelf.next_version(), shelf.next_version()
-    sleeper = Stopped(shelf.store.uri, shelf.name, late.number, tmp_path, BEFORE_SET, AFTER_SET)
+    sleeper = stopped(shelf, late.number, tmp_path, BEFORE_SET, AFTER_SET)
     time.sleep(moves.LEASE_SECONDS)
     promoted(shelf.store, other)
     sleeper.wake_to_next()

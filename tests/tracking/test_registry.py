@@ -1,9 +1,11 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.tracking.examples import REBUILD, logged_model, registered
+from tests.tracking.races import Step, Stopped
 from vertiform.errors import TrackingError
 from vertiform.tracking.model_files import LoggedModel
 from vertiform.tracking.registry import (
@@ -105,3 +107,30 @@ def test_a_model_that_was_logged_knows_its_size_and_hash(store, tmp_path):
     assert isinstance(model, LoggedModel)
     assert model.size_bytes > 100_000
     assert len(model.files_sha256) == 64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("step", "at"),
+    [
+        (Step("create_model_version"), 1),
+        (Step("create_model_version", after=True), 1),
+        (Step("set_registered_model_alias", "candidate"), 1),
+        (Step("set_registered_model_alias", "candidate", after=True), 2),
+    ],
+    ids=str,
+)
+def test_a_process_killed_while_it_registers_leaves_no_alias_at_half_a_version(
+    shelf, tmp_path, step, at
+):
+    first = shelf.next_version()
+    assert first.number == 1
+
+    def register_next(store):
+        return replace(shelf, store=store).next_version().number
+
+    Stopped(shelf.store.uri, register_next, tmp_path, step).kill()
+    standing = resolve(shelf.store, f"{shelf.name}@candidate")
+    assert standing.number == at
+    assert folder_of(shelf.store, standing).is_dir()
+    assert shelf.next_version().aliases == ("candidate",)

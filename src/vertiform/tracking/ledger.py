@@ -7,7 +7,6 @@ version of the registered model LEDGER, and the number says who came first.
 
 from typing import TYPE_CHECKING
 
-from vertiform.errors import TrackingError
 from vertiform.evaluation.tables import markdown_table
 from vertiform.tracking.chain import Chain, Decision, Entry, chain_of
 from vertiform.tracking.limits import REGISTRY_TEXT_CHARACTERS, shortened
@@ -50,16 +49,13 @@ def read_chain(store: Store, model: str) -> Chain:
 
 def append(store: Store, decision: Decision) -> None:
     """Add a decision in one transaction. Whether it counts, the chain read afterwards says."""
+    from mlflow.exceptions import MlflowException
+
     with errors_named(store.uri):
         try:
             patiently(lambda: _create(store, decision))
-        except Exception as error:
-            if _is_denied(error):
-                raise TrackingError(
-                    f"You may not write to {LEDGER}, the ledger of decisions in {store.name}.",
-                    fix=f"ask whoever runs the server for the right EDIT on `{LEDGER}`.",
-                ) from error
-            if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             _create_ledger(store)
             patiently(lambda: _create(store, decision))
@@ -98,10 +94,6 @@ def _entry(version: "MlflowVersion") -> Entry:
     tags = dict(version.tags)
     text = tags.pop(DECISION, "")
     return Entry(int(version.version), text, tags, version.creation_timestamp / 1000)
-
-
-def _is_denied(error: Exception) -> bool:
-    return getattr(error, "error_code", "") == "PERMISSION_DENIED"
 
 
 def _as_markdown(decision: Decision) -> str:

@@ -224,18 +224,10 @@ def _set(store: Store, entry: Entry) -> None:
         set_alias(store, decision.model, decision.alias, decision.version)
     except MlflowException as error:
         if error.error_code == "PERMISSION_DENIED":
-            with _withdrawn_on_error(store, entry):
-                raise _not_allowed(store, decision) from None
+            with _withdrawn_on_error(store, entry), errors_named(store.uri):
+                raise
         with errors_named(store.uri):
             raise
-
-
-def _not_allowed(store: Store, decision: Decision) -> TrackingError:
-    return TrackingError(
-        f"You may not move `{decision.alias}` of {decision.model} in {store.name}.",
-        fix=f"ask whoever runs the server for the right EDIT on `{decision.model}`, or a colleague "
-        "who has it to do it.",
-    )
 
 
 def _set_previous(store: Store, decision: Decision) -> None:
