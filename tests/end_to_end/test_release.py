@@ -58,6 +58,15 @@ def aliases(folder: Path) -> dict[str, dict[str, int]]:
     return found
 
 
+def files_sha256(folder: Path, name: str, *, version: int) -> str:
+    with closing(sqlite3.connect(folder / "mlflow.db")) as store:
+        (found,) = store.execute(
+            "SELECT value FROM model_version_tags WHERE name = ? AND version = ? AND key = ?",
+            (name, version, "files.sha256"),
+        ).fetchone()
+    return found
+
+
 def test_a_model_that_passes_every_gate_stands_at_staging(released):
     assert aliases(released)["tiny-names"] == {"candidate": 1, "staging": 1}, (
         released / "first.log"
@@ -126,7 +135,9 @@ def test_a_model_promoted_by_hand_is_held_against_who_stands_there_and_rolled_ba
     )
     receipt = released / "reports/tiny/register/names.json"
     kept = receipt.read_text()
-    receipt.write_text(kept.replace('"version": 1', '"version": 2'))
+    second = json.loads(kept) | {"version": 2}
+    second["facts"]["files_sha256"] = files_sha256(released, "tiny-names", version=2)
+    receipt.write_text(json.dumps(second))
     loose = ("gates.floors.entity_f1=0.0", "~gates.better_than_baseline", *LENIENT)
     moved = run(released, "vertiform", "promote", "tiny-names", *loose, check=True).stdout
     receipt.write_text(kept)

@@ -64,6 +64,7 @@ def test_case_is_changed_and_nothing_else():
 def test_a_text_is_cut_to_its_first_words_and_never_to_none():
     assert cut_short(ROW, SEVERITY)["text"] == "Returns the eigenvalues\nof a  symmetric"
     assert cut_short({**ROW, "text": " word"}, SEVERITY)["text"] == " word"
+    assert cut_short({"id": "t", "tokens": ["a"], "tags": ["O"]}, SEVERITY)["tokens"] == ["a"]
 
 
 @pytest.mark.parametrize(

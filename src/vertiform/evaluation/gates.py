@@ -20,7 +20,7 @@ from vertiform.evaluation.evidence import Evidence
 from vertiform.evaluation.gate import GATES, Gate
 from vertiform.evaluation.verdict import Verdict
 
-_IN_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+_IN_WORDS = {bool: "true or false", int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True)

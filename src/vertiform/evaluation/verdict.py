@@ -11,7 +11,10 @@ _HEADER = ("gate", "threshold", "measured", "interval", "verdict", "reason")
 
 @dataclass(frozen=True, slots=True)
 class GateRow:
-    """One decision. `measured` is None where the evidence was missing, and then it never passes."""
+    """One decision. `measured` is None where there was nothing to measure; `reason` says why.
+
+    Where that was evidence that is missing, it never passes.
+    """
 
     gate: str  # its key in conf/gates, and what it looked at: "floors test/f1_macro"
     threshold: float | None
