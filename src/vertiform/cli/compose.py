@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from vertiform.errors import ConfigError, VertiformError, did_you_mean
 
 CONF = Path("conf")
+PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
 ALLOWED_TARGETS = "vertiform."  # a config may name nothing outside our own modules
 
 
@@ -35,6 +36,13 @@ def compose(door: str, overrides: Sequence[str]) -> dict[str, Any]:
     except (HydraException, OmegaConfBaseException) as error:
         raise _explained(error, door=door, overrides=overrides) from error
     assert isinstance(values, dict)
+    if PASSWORD_IN_ADDRESS.search(str(values)):
+        raise ConfigError(
+            "An address in the configuration holds a password, which the stage compose would write "
+            "to release/.",
+            fix="take it out of the address (of MLFLOW_TRACKING_URI, say), and set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+        )
     return {str(key): value for key, value in values.items()}
 
 
