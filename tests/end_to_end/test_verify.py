@@ -64,6 +64,40 @@ def data_digest(folder: Path) -> str:
     return receipt["data"][TASKS]
 
 
+def plant_what_nobody_needs(folder: Path) -> tuple[str, Path]:
+    """A run and an object in DVC's cache that nothing names."""
+    client = open_store(None, root=folder).client
+    experiment = client.get_experiment_by_name("tiny-names")
+    useless = client.create_run(experiment.experiment_id, start_time=1000).info.run_id
+    client.set_terminated(useless, end_time=2000)
+    object_ = folder / ".dvc/cache/files/md5/ab" / ("ab" * 15)
+    object_.parent.mkdir(exist_ok=True)
+    object_.write_text("useless")
+    return useless, object_
+
+
+def test_gc_shows_then_removes_what_nobody_needs_and_nothing_else(released):
+    """The rebuild below needs the run, its parent, the pretraining, the data and its cache."""
+    useless, object_ = plant_what_nobody_needs(released)
+    before = cache(released)
+    shown = run(released, "vertiform", "gc", "--keep-days", "0", check=True).stdout
+    assert "Nothing was removed" in shown
+    assert "an alias reaches it" in shown
+    assert "no alias, candidate or recent run needs it" in shown
+    assert cache(released) == before
+    everything = ("--keep-days", "0", "--versions", "--yes", "--permanently")
+    said = run(released, "vertiform", "gc", *everything, check=True).stdout
+    assert "1 deleted runs erased" in said
+    assert before - cache(released) <= {object_, object_.parent}
+    assert not object_.exists()
+    client = open_store(None, root=released).client
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    assert useless not in {found.info.run_id for found in client.search_runs(experiments)}
+    again = run(released, "vertiform", "gc", *everything, check=True).stdout
+    assert "0 versions and 0 runs deleted" in again
+    assert "0 deleted runs erased" in again
+
+
 def test_a_version_comes_out_bit_for_bit_the_same_and_says_so(released, tmp_path):
     before = cache(released)
     done = verify(released, "--scratch", str(tmp_path))

@@ -22,6 +22,7 @@ VERBS = {
     "rollback": "move an alias back to what stood there before",
     "history": "list every decision about a model: who, when, from, to and why",
     "verify": "make a version again from its record, and say whether it is the same",
+    "gc": "show what no alias or recent run needs, and remove it when asked",
     "predict": "ask the model behind an alias",
     "runs": "list runs, the latest or the best by a metric",
     "ui": "open MLflow's pages over the runs of this folder",
