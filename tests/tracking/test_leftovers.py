@@ -18,8 +18,8 @@ from vertiform.tracking.leftovers import (
     Piece,
     committed_receipts,
     local_pieces,
+    look_at_cache,
     remove_unused_cache,
-    unused_cache,
 )
 from vertiform.tracking.recorded import dvc_digest
 from vertiform.tracking.removal import remove_pieces
@@ -163,14 +163,15 @@ def test_data_that_a_kept_run_read_stays_and_other_data_goes(project):
     """Both were never in any dvc.lock that git knows."""
     needed, useless = cached(project, "needed"), cached(project, "useless")
     kept = retained(run_that_read(needed))
-    found = unused_cache(project, kept)
+    found = look_at_cache(project, kept)
     assert len(found.unused) == 2  # the list of its files, and its file
-    assert found.size_bytes > 0
+    assert found.kept == leftovers.IN_USE
+    assert len(found.needed) == 4
     assert is_cached(project, useless)  # so far it was only looked at
     remove_unused_cache(project, kept)
     assert is_cached(project, needed)
     assert not is_cached(project, useless)
-    assert unused_cache(project, kept).unused == ()
+    assert look_at_cache(project, kept).unused == ()
     assert is_cached(project, dvc_digest(project / "data/notes"))  # the workspace's own
 
 
@@ -194,7 +195,7 @@ def test_data_of_the_commit_of_a_kept_run_stays_when_no_branch_leads_there(proje
 @pytest.mark.slow
 def test_a_commit_that_is_not_known_here_keeps_the_whole_cache(project):
     cached(project, "useless")
-    found = unused_cache(project, retained(run_that_read("0", at="c0ffee" + "0" * 34)))
+    found = look_at_cache(project, retained(run_that_read("0", at="c0ffee" + "0" * 34)))
     assert found.unused == ()
     assert "c0ffee000000 is not known here: run `git fetch" in found.kept
 
@@ -203,13 +204,13 @@ def test_a_commit_that_is_not_known_here_keeps_the_whole_cache(project):
 def test_a_cache_outside_the_project_is_left_alone(project, tmp_path):
     config = f"[cache]\n    dir = {tmp_path / 'shared'}\n"
     (project / ".dvc/config.local").write_text(config)
-    assert "other projects may keep data" in unused_cache(project, retained()).kept
+    assert "other projects may keep data" in look_at_cache(project, retained()).kept
 
 
 @pytest.mark.slow
 def test_what_dvc_says_when_it_cannot_is_passed_on(tmp_path):
     with pytest.raises(TrackingError, match=r"`dvc cache` failed .*\n.*nothing .* was removed"):
-        unused_cache(tmp_path, retained())
+        look_at_cache(tmp_path, retained())
 
 
 @pytest.mark.slow

@@ -11,11 +11,13 @@ from vertiform.errors import TrackingError
 from vertiform.tracking.rebuild import (
     TAG,
     _check_starts,
+    _read,
     as_markdown,
     compare,
     keep_verdict,
     unlike_lock,
 )
+from vertiform.tracking.scratch import Scratch
 
 OTHER = FILES | {"model.safetensors": "99" * 32}
 
@@ -155,6 +157,12 @@ def test_a_build_of_its_own_is_the_pinned_version(tmp_path):
     lock = tmp_path / "requirements.lock"
     lock.write_text(f"torch=={version('torch').partition('+')[0]}+cu999\n")
     assert unlike_lock(lock) == {}
+
+
+def test_a_rebuild_whose_run_left_no_record_says_so(tmp_path):
+    scratch = Scratch(tmp_path, tmp_path, tmp_path)
+    with pytest.raises(TrackingError, match=r"run abc left no lineage.*\n.*--keep"):
+        _read(scratch, "abc", "lineage/lineage.json")
 
 
 def test_a_start_that_lies_in_mlflow_is_refused(tmp_path):

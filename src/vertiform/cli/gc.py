@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Decide, show, and with --yes remove."""
-    from vertiform.tracking.leftovers import local_pieces, unused_cache
+    from vertiform.tracking.leftovers import local_pieces, look_at_cache
 
     if options.keep_days < 0:
         raise ConfigError("--keep-days is below 0.", fix="give 0 or more days, such as 30.")
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     policy = _policy(options)
     retained = _retained(store, policy)
     pieces = local_pieces(Path.cwd(), retained, policy)
-    cache = unused_cache(Path.cwd(), retained)
+    cache = look_at_cache(Path.cwd(), retained)
     print(_shown(store, retained, pieces, cache))
     if not options.yes:
         print("\nNothing was removed; `vertiform gc --yes` removes what goes.")
@@ -131,12 +131,12 @@ def _entries(
     store: "Store", retained: "Retained", pieces: "list[Piece]", cache: "Cache"
 ) -> Iterator[tuple[str, int, str, str]]:
     """Yield (what, bytes, kept or goes, why) for each thing that was looked at."""
-    from vertiform.tracking.leftovers import NOBODY
-    from vertiform.tracking.removal import size_of_run
+    from vertiform.tracking.leftovers import NOBODY, size_of
+    from vertiform.tracking.removal import size_at, size_of_run
 
-    for uri in retained.inventory.versions:
+    for uri, version in retained.inventory.versions.items():
         reason = retained.versions.get(uri)
-        yield "versions", 0, STAYS if reason else GOES, reason or NOBODY
+        yield "versions", size_at(version.source), STAYS if reason else GOES, reason or NOBODY
     for id_, run_ in retained.inventory.runs.items():
         reason = retained.runs.get(id_)
         what = "deleted runs" if run_.is_deleted else "runs"
@@ -144,7 +144,7 @@ def _entries(
     for piece in pieces:
         verdict = STAYS if piece.kept else GOES
         yield piece.what, piece.size_bytes, verdict, piece.kept or NOBODY
+    for path in cache.needed:
+        yield "DVC's cache", size_of(path), STAYS, cache.kept
     for path in cache.unused:
-        yield "DVC's cache", path.stat().st_size if path.exists() else 0, GOES, NOBODY
-    if cache.kept:
-        yield "DVC's cache", 0, STAYS, cache.kept
+        yield "DVC's cache", size_of(path), GOES, NOBODY

@@ -29,6 +29,7 @@ SHIPPED, LINES = "shipped.json", "journal.lines"
 NOBODY = "no alias, candidate or recent run needs it"
 STILL_RUNNING = "written since a run began that has not ended"
 NAMED_BY_RUN = "a run that is kept read it"
+IN_USE = "the workspace, a branch, a tag or a run that is kept needs it"
 UNSHIPPED = "MLflow does not have all of it yet (`vertiform sync`)"
 DIGEST = re.compile(r"[0-9a-f]{32}(?:\.dir)?")
 
@@ -45,11 +46,11 @@ class Piece:
 
 @dataclass(frozen=True)
 class Cache:
-    """Objects of DVC's cache that go. kept: why none does; "" if those do."""
+    """DVC's cache: the objects in it that go, those that stay, and why."""
 
     unused: tuple[Path, ...]
-    size_bytes: int
-    kept: str = ""
+    needed: tuple[Path, ...]
+    kept: str
 
 
 def local_pieces(project: Path, retained: Retained, policy: Policy) -> list[Piece]:
@@ -81,21 +82,24 @@ def committed_receipts(project: Path) -> Receipts:
     return Receipts(frozenset(runs), frozenset(versions))
 
 
-def unused_cache(project: Path, retained: Retained) -> Cache:
+def look_at_cache(project: Path, retained: Retained) -> Cache:
     """Find what of DVC's cache nothing needs, by `dvc gc --dry`."""
-    cache = _cache_folder(project)
-    if not cache.is_relative_to(project.resolve()):
-        return Cache((), 0, f"it lies in {cache}, where other projects may keep data too")
+    folder = _cache_folder(project)
+    every = tuple(path for path in folder.glob("files/**/*") if path.is_file())
+    if not folder.is_relative_to(project.resolve()):
+        return Cache((), every, f"it lies in {folder}, where other projects may keep data too")
     unknown = _unknown_commits(project, retained)
     if unknown:
-        return Cache((), 0, f"commit {unknown[0][:12]} is not known here: run `git fetch --all`")
-    said = _collect(project, cache, needed_digests(project, retained), "--dry")
-    paths = tuple(Path(line.removeprefix("Removing ")) for line in said if "Removing " in line)
-    return Cache(paths, sum(path.stat().st_size for path in paths if path.is_file()))
+        reason = f"commit {unknown[0][:12]} is not known here: run `git fetch --all`"
+        return Cache((), every, reason)
+    said = _collect(project, folder, needed_digests(project, retained), "--dry")
+    unused = {Path(line.removeprefix("Removing ")) for line in said if "Removing " in line}
+    needed = tuple(path for path in every if path not in unused)
+    return Cache(tuple(sorted(unused)), needed, IN_USE)
 
 
 def remove_unused_cache(project: Path, retained: Retained) -> None:
-    """Let `dvc gc` remove what `unused_cache` found, from this machine's cache alone."""
+    """Let `dvc gc` remove what `look_at_cache` found, from this machine's cache alone."""
     _collect(project, _cache_folder(project), needed_digests(project, retained))
 
 

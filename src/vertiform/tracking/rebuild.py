@@ -27,7 +27,7 @@ from vertiform.tracking.recorded import (
 )
 from vertiform.tracking.runs import flatten, who
 from vertiform.tracking.scratch import Scratch, make_scratch
-from vertiform.tracking.store import Store, errors_named
+from vertiform.tracking.store import ARTIFACTS, Store, errors_named
 
 TAG = "rebuild.verdict"  # of a version: the latest verdict, as JSON
 FOLDER = "rebuilds"  # among the artifacts of the version's run: every verdict, whole
@@ -117,7 +117,7 @@ def rebuild(
     files = sha256_of_files(scratch.folder / receipt["facts"]["model"])
     return Rebuilt(
         finetuned=_read(scratch, receipt["run_id"], LINEAGE),
-        pretrained=_pretrained(scratch) if reads_weights else None,
+        pretrained=_pretrained(scratch, recorded) if reads_weights else None,
         config=_read(scratch, receipt["run_id"], "config.yaml"),
         files=files,
         scores={} if files == recorded.files else _scores(scratch, recorded, receipt),
@@ -236,9 +236,13 @@ def _check_starts(release: Path, task: str) -> None:
             )
 
 
-def _pretrained(scratch: Scratch) -> Mapping[str, Any]:
-    receipts = sorted((scratch.folder / "reports").glob("*/pretrain.json"))
-    receipt = read_json(receipts[0])
+def _reports(scratch: Scratch, recorded: Recorded) -> Path:
+    """The domain's folder of receipts; other domains have theirs beside it."""
+    return scratch.folder / recorded.receipt.parents[1]
+
+
+def _pretrained(scratch: Scratch, recorded: Recorded) -> Mapping[str, Any]:
+    receipt = read_json(_reports(scratch, recorded) / f"{PRETRAIN}.json")
     lineage = _read(scratch, receipt["run_id"], LINEAGE)
     weights = dvc_digest(scratch.folder / receipt["facts"]["model"])
     return {**lineage, "weights": {receipt["facts"]["model"]: weights}}
@@ -246,7 +250,12 @@ def _pretrained(scratch: Scratch) -> Mapping[str, Any]:
 
 def _read(scratch: Scratch, run_id: str, file: str) -> Mapping[str, Any]:
     """Read a record of the rebuild's own run, without the MLflow that wrote it."""
-    path = next((scratch.folder / "mlartifacts").glob(f"*/{run_id}/artifacts/{file}"))
+    path = next((scratch.folder / ARTIFACTS).glob(f"*/{run_id}/artifacts/{file}"), None)
+    if path is None:
+        raise TrackingError(
+            f"The rebuild's own run {run_id} left no {file}, so nothing can be compared.",
+            fix="see what its lines above say of the store; with --keep the folder stays.",
+        )
     values: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     return values
 
@@ -254,8 +263,8 @@ def _read(scratch: Scratch, run_id: str, file: str) -> Mapping[str, Any]:
 def _scores(scratch: Scratch, recorded: Recorded, receipt: Mapping[str, Any]) -> dict[str, float]:
     """Score what was made on the test split; needed only where the weights differ."""
     scratch.run_stage(f"evaluate@{recorded.task}")
-    found = (scratch.folder / "reports").glob(f"*/evaluate/{recorded.task}/evaluation.json")
-    tested = read_json(next(found))["scores"]
+    folder = _reports(scratch, recorded) / "evaluate" / recorded.task
+    tested = read_json(folder / "evaluation.json")["scores"]
     return {**receipt["scores"], **{name: score["value"] for name, score in tested.items()}}
 
 

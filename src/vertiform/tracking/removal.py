@@ -110,7 +110,12 @@ def models_of_runs(store: Store, inventory: Inventory) -> "dict[str, list[Logged
 
 def size_of_run(store: Store, run: RunFacts) -> int:
     """Return the bytes of a run's files on this machine; those of a server count as 0."""
-    return size_of(_place(run.artifact_uri)) if store.artifacts else 0
+    return size_at(run.artifact_uri) if store.artifacts else 0
+
+
+def size_at(location: str) -> int:
+    """Return the bytes of the files at an address of MLflow that lies on this machine; else 0."""
+    return size_of(_place(location))
 
 
 def _erase_files(location: str) -> None:
