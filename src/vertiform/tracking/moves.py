@@ -7,6 +7,7 @@ abandoned: the next decision goes on from what stands at the alias.
 """
 
 import logging
+import random
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,7 +29,8 @@ from vertiform.tracking.registry import (
 from vertiform.tracking.store import Store, errors_named
 
 LEASE_SECONDS = 30.0  # that a move may take before another may go on without it
-POLL_SECONDS = 0.1
+POLL_SECONDS = (0.05, 1.0)  # between two looks while waiting; longer each time, so that many
+# who wait do not keep a server from the one that moves
 SECONDS_TO_APPEND = 60.0
 
 logger = logging.getLogger(__name__)
@@ -136,6 +138,7 @@ def repair(store: Store, model: str) -> list[str]:
 
 def _when_nobody_moves(store: Store, model: str) -> Standing:
     first_seen: dict[int, float] = {}
+    pause, longest = POLL_SECONDS
     while True:
         standing = _read(store, model)
         waits = []
@@ -148,7 +151,8 @@ def _when_nobody_moves(store: Store, model: str) -> Standing:
             waits.append(min(_lease_left(entry), own))
         if max(waits, default=0) <= 0:
             return standing
-        time.sleep(min(POLL_SECONDS, max(waits)))
+        time.sleep(min(random.uniform(pause / 2, pause), max(waits)))
+        pause = min(1.5 * pause, longest)
 
 
 def _read(store: Store, model: str) -> Standing:
