@@ -136,7 +136,7 @@ def test_a_rebuild_sees_what_another_machine_changed(family, project, runs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["runs"])
+@pytest.mark.parametrize("verb", ["runs", "compare"])
 def test_help_imports_nothing_heavy(verb):
     code = (
         "import sys\nfrom vertiform.cli.main import main\n"

@@ -64,6 +64,10 @@ def test_of_a_loss_the_lowest_comes_first_and_nan_last(store):
         ids[str(value)] = run.id
     found = find(store, Question(sort="val/nats_per_token/general"))
     assert [run.id for run in found] == [ids[value] for value in ("1.0", "2.0", "inf", "nan")]
+    (infinite,) = ask(store, lambda answers: answers.named(ids["inf"]))
+    assert ask(store, lambda answers: answers.everything(infinite))["metrics"] == {
+        "val/nats_per_token/general": math.inf
+    }
 
 
 def test_a_run_that_goes_on_is_seen_anew_at_each_question(store):

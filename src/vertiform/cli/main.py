@@ -25,6 +25,7 @@ VERBS = {
     "gc": "show what no alias or recent run needs, and remove it when asked",
     "predict": "ask the model behind an alias",
     "runs": "list runs, the latest or the best by a metric",
+    "compare": "show what differs between runs, and their curves on one page",
     "ui": "open MLflow's pages over the runs of this folder",
     "report": "show what the last release trained, how it scored and where it stands",
 }

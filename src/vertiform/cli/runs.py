@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ID_CHARACTERS = 8  # of 32; enough to name a run to `vertiform compare`
 NAME_CHARACTERS = 44
-MAX_METRICS = 4  # columns, where none are asked for
+MAX_METRICS = 3  # columns, where none are asked for
 # What a table leads with, in this order, of the metrics that its runs have.
 MAIN_METRICS = (
     "test/f1_macro",

@@ -99,7 +99,16 @@ MAIN_SCORE = {"classification": F1_MACRO, "entities": ENTITY_F1}  # what tables 
 LOWER_IS_BETTER = frozenset({CALIBRATION_ERROR, ENTITY_CALIBRATION_ERROR})
 
 # Of other measures it is the unit, the last word, that says so.
-_LOWER_ENDINGS = ("loss", "perplexity", "error", "seconds", "_bytes", "_kwh", "wait_fraction")
+_LOWER_ENDINGS = (
+    "loss",
+    "perplexity",
+    "error",
+    "seconds",
+    "_bytes",
+    "_hours",
+    "_kilograms",
+    "wait_fraction",
+)
 _PLACES = frozenset({"best", "train", "val", "test", "speed", "memory", "system", "energy"})
 
 # Of one slice of the test rows: first of a class or type, then of rows of one length, package, ...

@@ -104,6 +104,10 @@ class Answers:
         query.keep(f"(r.name = {word} OR (r.run_id >= {word} AND r.run_id < {end}))")
         return self._runs(query, "ORDER BY r.started_ms DESC, r.run_id")
 
+    def names(self) -> list[str]:
+        """Return every name that a run has."""
+        return [name for (name,) in self._index.execute("SELECT DISTINCT name FROM runs")]
+
     def field(self, name: str) -> Field:
         """Find what `name` means; metrics., params. or tags. before it chooses among namesakes."""
         if name in ATTRIBUTES:

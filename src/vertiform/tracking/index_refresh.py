@@ -6,7 +6,9 @@ here are read whole; those that are gone go.
 """
 
 import logging
+import math
 import sqlite3
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -159,20 +161,32 @@ def _found(store: Store, experiments: Sequence[str], filter_string: str) -> Iter
             return
 
 
+def records_of(store: Store, run_ids: Iterable[str]) -> list[RunRecord]:
+    """Read these runs from MLflow; one that is deleted is not among what it gives."""
+    with errors_named(store.uri):
+        return _records_of(store, sorted(_active_experiments(store)), run_ids)
+
+
+def _records_of(
+    store: Store, experiments: Sequence[str], run_ids: Iterable[str]
+) -> list[RunRecord]:
+    found: list[RunRecord] = []
+    for batch in in_batches(sorted(run_ids), IDS_PER_QUERY):
+        quoted = ", ".join(f"'{run_id}'" for run_id in batch)
+        if experiments:
+            found += _found(store, experiments, f"attributes.run_id IN ({quoted})")
+    return found
+
+
 def _read_again(
     store: Store, index: sqlite3.Connection, experiments: Sequence[str], run_ids: Iterable[str]
 ) -> None:
     """Read these runs again; one that MLflow does not give is deleted, and goes."""
-    for batch in in_batches(sorted(run_ids), IDS_PER_QUERY):
-        quoted = ", ".join(f"'{run_id}'" for run_id in batch)
-        found = (
-            list(_found(store, experiments, f"attributes.run_id IN ({quoted})"))
-            if experiments
-            else []
-        )
-        with transaction(index):
-            remove_runs(index, set(batch) - {record.run_id for record in found})
-            write_runs(index, found)
+    asked = set(run_ids)
+    found = _records_of(store, experiments, asked)
+    with transaction(index):
+        remove_runs(index, asked - {record.run_id for record in found})
+        write_runs(index, found)
 
 
 def _write(index: sqlite3.Connection, records: Iterable[RunRecord]) -> None:
@@ -196,10 +210,15 @@ def record_of(run: "MlflowRun") -> RunRecord:
         status=run.info.status,
         started_ms=run.info.start_time or 0,
         ended_ms=run.info.end_time,
-        metrics=run.data.metrics,
+        metrics={name: as_logged(value) for name, value in run.data.metrics.items()},
         params=run.data.params,
         tags=run.data.tags,
     )
+
+
+def as_logged(value: float) -> float:
+    """Give an infinity back, which MLflow's databases keep as the largest number there is."""
+    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
 def _active_experiments(store: Store) -> dict[str, str]:
