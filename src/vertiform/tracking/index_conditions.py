@@ -47,6 +47,7 @@ class Query:
 
     def __init__(self, always: Mapping[str, Any]) -> None:
         self.tables = "runs AS r"
+        self.row = "r.row"  # or what is known before the run itself is looked up
         self.values = dict(always)
         self._kept: list[str] = []
 
@@ -82,8 +83,8 @@ def condition_of(query: Query, text: str, *, field: Callable[[str], Field], as_s
         return _on_attribute(query, one.name, operator, value)
     entries = _entries(query, one, operator, value)
     if as_set:
-        return f"r.row IN (SELECT v.run {entries})"
-    return f"EXISTS (SELECT 1 {entries} AND v.run = r.row)"
+        return f"{query.row} IN (SELECT v.run {entries})"
+    return f"EXISTS (SELECT 1 {entries} AND v.run = {query.row})"
 
 
 def _on_attribute(query: Query, name: str, operator: str, value: str) -> str:

@@ -80,7 +80,8 @@ class Answers:
 
     def count(self, where: Sequence[str] = ()) -> int:
         """Return how many runs fulfil every condition."""
-        query = self._query(where)
+        query = Query(self._always)
+        self._keep_all(query, where, as_sets=True)
         (number,) = self._index.execute(
             f"SELECT count(*) FROM runs AS r {query.conditions}", query.values
         ).fetchone()
@@ -176,8 +177,9 @@ class Answers:
         bound = self._bound(one, question) if among_best else None
         if among_best and bound is None:
             return []
-        query = self._query(question.where, as_sets=not among_best)
+        query = Query(self._always)
         order = _order(query, one, question)
+        self._keep_all(query, question.where, as_sets=not among_best)
         if bound is not None:
             query.keep(
                 f"m.value {'<=' if _is_ascending(one, question) else '>='} {query.name(bound)}"
@@ -199,11 +201,9 @@ class Answers:
         ).fetchone()
         return found[0] if found else None
 
-    def _query(self, where: Sequence[str], *, as_sets: bool = True) -> Query:
-        query = Query(self._always)
+    def _keep_all(self, query: Query, where: Sequence[str], *, as_sets: bool) -> None:
         for text in where:
             query.keep(condition_of(query, text, field=self.field, as_set=as_sets))
-        return query
 
     def _values_of(self, one: Field, rows: Sequence[int]) -> Iterable[tuple[int, Any]]:
         places = ", ".join("?" * len(rows))
@@ -247,7 +247,7 @@ def _order(query: Query, one: Field, question: Question) -> str:
     keys = ["m.value"]
     if one.kind == METRICS:
         # The metric's own index gives the order, and stops after the limit.
-        query.tables = "metrics AS m CROSS JOIN runs AS r ON r.row = m.run"
+        query.tables, query.row = "metrics AS m CROSS JOIN runs AS r ON r.row = m.run", "m.run"
         query.keep(f"m.field = {query.name(one.number)}")
     elif one.kind == ATTRIBUTE:
         keys = [ATTRIBUTES[one.name]]
@@ -256,6 +256,7 @@ def _order(query: Query, one: Field, question: Question) -> str:
             "facts AS m CROSS JOIN words AS o ON o.id = m.word "
             "CROSS JOIN runs AS r ON r.row = m.run"
         )
+        query.row = "m.run"
         query.keep(f"m.field = {query.name(one.number)}")
         keys = ["o.number", "o.word"]
     direction = "ASC" if _is_ascending(one, question) else "DESC"
