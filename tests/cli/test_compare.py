@@ -12,6 +12,7 @@ import pytest
 
 from tests.tracking.examples import LINEAGE, a_run
 from vertiform.cli.compare_page import MAX_POINTS, points_a_curve
+from vertiform.evaluation.report import FORMAT
 from vertiform.files import write_json
 
 F1 = "test/f1_macro"
@@ -40,12 +41,11 @@ def evaluated(store, run_id, tmp_path, *, score, rows="rows", baseline=None):
     beside = {} if baseline is None else {F1: {"value": baseline, "low": 0.0, "high": baseline}}
     folder = tmp_path / f"evaluation-{run_id}"
     report = {
-        "task": "area", "kind": "classification", "split": "test", "labels": ["web"],
-        "num_rows": 9, "data_sha256": rows,
-        "resampling": {"seed": 1, "resamples": 10, "confidence": 0.95},
-        "scores": {F1: interval}, "baseline": beside, "difference": {}, "by_class": [],
-        "mistakes": [],
-    }  # fmt: skip
+        "format": FORMAT,
+        "data_sha256": rows,
+        "scores": {F1: interval},
+        "baseline": beside,
+    }
     write_json(folder / "evaluation.json", report)
     with reopened_run(store, run_id) as run:
         run.log_metrics({F1: score})
@@ -97,6 +97,24 @@ def test_intervals_are_shown_and_say_what_they_tell_apart(project, compare, tmp_
     shown = compare("one", "other")[1]
     assert "0.534 (0.514 to 0.554)  0.520 (0.500 to 0.540)" in shown
     assert "other 0.520 (0.500 to 0.540) is within its interval: not told apart." in shown
+
+
+def test_an_evaluation_that_cannot_be_read_is_named_and_compared_without(project, compare, caplog):
+    runs = [trained(project, name, lr=lr) for name, lr in (("one", 0.1), ("other", 0.2))]
+    for run_id in runs:
+        project.client.log_metric(run_id, F1, 0.5)
+        project.client.log_dict(run_id, {"format": 99}, "evaluation/evaluation.json")
+    code, _, _ = compare("one", "other")
+    assert code == 0
+    assert f"of run {runs[0][:8]} is of format 99: no intervals" in caplog.text
+
+
+def test_the_reports_that_evaluate_writes_have_what_is_compared():
+    from dataclasses import fields
+
+    from vertiform.evaluation.report import EvaluationReport
+
+    assert {"scores", "baseline", "data_sha256"} <= {f.name for f in fields(EvaluationReport)}
 
 
 def test_a_baseline_has_the_intervals_of_the_report_beside_it(project, compare, tmp_path):

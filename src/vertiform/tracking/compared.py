@@ -1,18 +1,19 @@
 """Reads runs from MLflow as a comparison needs them: facts, intervals, and whole curves."""
 
 import json
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from vertiform.evaluation.bootstrap import Interval
 from vertiform.evaluation.comparison import ComparedRun, metric_order
-from vertiform.evaluation.report import EvaluationReport
 from vertiform.evaluation.thinning import Curve, one_value_a_step
 from vertiform.progress import progress
 from vertiform.tracking.index_file import RunRecord
@@ -30,8 +31,28 @@ _CODE = {
     "git.is_dirty": "uncommitted changes",
     "git.diff_sha256": "hash of changes",
 }
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The part of an evaluation that is compared; reports of every format so far have it."""
+
+    scores: dict[str, Interval]
+    baseline: dict[str, Interval]
+    rows_sha256: str
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "_Scored":
+        """Read it. Raises KeyError or TypeError where it is not as it has been."""
+        scores, baseline = (
+            {name: Interval(**value) for name, value in values[part].items()}
+            for part in ("scores", "baseline")
+        )
+        return cls(scores, baseline, values["data_sha256"])
 
 
 def read_compared(store: Store, run_ids: Sequence[str]) -> list[ComparedRun]:
@@ -103,8 +124,8 @@ def _facts(params: Mapping[str, str], tags: Mapping[str, str]) -> dict[str, dict
     return facts
 
 
-def _report(store: Store, run: ComparedRun) -> EvaluationReport | None:
-    """Read the evaluation of a run that has test scores; None if it keeps none."""
+def _report(store: Store, run: ComparedRun) -> "_Scored | None":
+    """Read the intervals of a run that has test scores; None if it keeps none."""
     from mlflow.exceptions import MlflowException
 
     if not any(name.startswith("test/") for name in run.metrics):
@@ -112,28 +133,34 @@ def _report(store: Store, run: ComparedRun) -> EvaluationReport | None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             file = store.client.download_artifacts(run.id, EVALUATION, folder)
-            return EvaluationReport.from_json(json.loads(Path(file).read_text(encoding="utf-8")))
+            values = json.loads(Path(file).read_text(encoding="utf-8"))
         except (MlflowException, OSError):
             return None  # a baseline's, and runs of other tools, have none
+    try:
+        return _Scored.of(values)
+    except (KeyError, TypeError):
+        told = values.get("format", "unknown") if isinstance(values, dict) else "unknown"
+        logger.warning("%s of run %s is of format %s: no intervals.", EVALUATION, run.id[:8], told)
+        return None
 
 
 def _with_intervals(
     run: ComparedRun,
-    reports: Mapping[str, EvaluationReport | None],
+    reports: Mapping[str, "_Scored | None"],
     parents: Mapping[str, str],
 ) -> ComparedRun:
     """Give a run its intervals; a baseline's stand in the report of the network it is beside."""
     own = reports[run.id]
     if own is not None:
-        return replace(run, intervals=own.scores, rows_sha256=own.data_sha256)
+        return replace(run, intervals=own.scores, rows_sha256=own.rows_sha256)
     for other_id, report in reports.items():
         is_beside = parents[run.id] and parents[other_id] == parents[run.id]
         if report and is_beside and _is_of(run, report):
-            return replace(run, intervals=report.baseline, rows_sha256=report.data_sha256)
+            return replace(run, intervals=report.baseline, rows_sha256=report.rows_sha256)
     return run
 
 
-def _is_of(run: ComparedRun, report: EvaluationReport) -> bool:
+def _is_of(run: ComparedRun, report: "_Scored") -> bool:
     """Say whether the report's baseline scored exactly what this run did. It rounds to 6 digits."""
     scores = report.baseline
     return bool(scores) and all(
