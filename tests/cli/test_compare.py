@@ -119,8 +119,8 @@ def test_the_reports_that_evaluate_writes_have_what_is_compared():
 
 def test_a_baseline_has_the_intervals_of_the_report_beside_it(project, compare, tmp_path):
     with a_run(project, "starts") as parent:
-        network = trained(project, "network", parent_id=parent.id)
-        with a_run(project, "baseline", kind="baseline", parent_id=parent.id) as baseline:
+        network = trained(project, "network", parent=parent)
+        with a_run(project, "baseline", kind="baseline", parent=parent) as baseline:
             baseline.log_metrics({F1: 0.3})
     evaluated(project, network, tmp_path, score=0.6, baseline=0.3)
     assert "baseline 0.300 (0.000 to 0.300) is below it" in compare("network", "baseline")[1]

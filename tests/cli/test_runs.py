@@ -30,7 +30,7 @@ def family(project):
     with a_run(project, "area: 2 starts", config={"domain": "software"}) as parent:
         for name, score in (("area from scratch", 0.41), ("area from MiniLM", 0.68)):
             with a_run(
-                project, name, kind="start", parent_id=parent.id, config={"domain": "software"}
+                project, name, kind="start", parent=parent, config={"domain": "software"}
             ) as start:
                 start.log_metrics({"best/val/f1_macro": score, "val/loss_nats": 1 - score})
     with a_run(project, "biomed", kind="pretrain", config={"domain": "biomed"}) as run:

@@ -30,8 +30,14 @@ PREDICTIONS: list[dict[str, Any]] = [{"label": "web", "confidence": 0.1 + 0.2}]
 
 
 def a_run(store: Store, name: str = "area from scratch", **options: Any):
-    """Open a run with as little as a run needs."""
-    defaults = {"experiment": "software", "kind": "finetune", "config": {}, "lineage": LINEAGE}
+    """Open a run with as little as a run needs, shipped by this process at its end."""
+    defaults = {
+        "experiment": "software",
+        "kind": "finetune",
+        "config": {},
+        "lineage": LINEAGE,
+        "in_background": False,
+    }
     return start_run(store, name, **(defaults | options))
 
 

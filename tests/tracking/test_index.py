@@ -72,6 +72,7 @@ def test_of_a_loss_the_lowest_comes_first_and_nan_last(store):
 
 def test_a_run_that_goes_on_is_seen_anew_at_each_question(store):
     with a_run(store) as run:
+        _ = run.id
         assert [found.state for found in find(store, Question())] == ["running"]
         store.client.log_metric(run.id, F1, 0.5)
         assert best(store) == [run.id]
@@ -323,7 +324,7 @@ def test_children_stand_below_their_parents(store):
     with a_run(store, "three starts") as parent:
         children = []
         for name in ("scratch", "MiniLM"):
-            with a_run(store, name, parent_id=parent.id) as child:
+            with a_run(store, name, parent=parent) as child:
                 children.append(child.id)
     (top,) = find(store, Question(only_top=True))
     assert (top.id, top.num_children) == (parent.id, 2)

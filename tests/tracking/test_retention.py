@@ -181,7 +181,7 @@ def finetuned(store: Store, *, weights: str, rng: random.Random) -> list[str]:
             tags = {}
             if there and rng.random() < 0.6:
                 tags = {"vertiform.start": "models:/model-0/1"}
-            with a_run(store, name, lineage=lineage, parent_id=parent.id, tags=tags) as run:
+            with a_run(store, name, lineage=lineage, parent=parent, tags=tags) as run:
                 made.append(run.id)
     return made
 

@@ -1,15 +1,18 @@
 import json
 import os
 import signal
-import threading
 from pathlib import Path
 
 import pytest
 
 from tests.tracking.examples import LINEAGE, a_run
 from vertiform.errors import TrackingError
+from vertiform.tracking import following
+from vertiform.tracking.journal import Journal
 from vertiform.tracking.lineage import Code, DataVersion, Lineage
-from vertiform.tracking.runs import flatten, reopened_run
+from vertiform.tracking.run_facts import flatten
+from vertiform.tracking.runs import reopened_run
+from vertiform.tracking.shipping import Shipment
 
 
 def read(store, run_id):
@@ -66,7 +69,7 @@ def test_the_composed_config_is_kept_without_passwords(store):
 def test_a_child_run_lies_below_its_parent_under_its_own_name(store):
     with (
         a_run(store, "area, four starts") as parent,
-        a_run(store, "area from MiniLM", parent_id=parent.id) as child,
+        a_run(store, "area from MiniLM", parent=parent) as child,
     ):
         pass
     found = read(store, child.id)
@@ -126,7 +129,7 @@ def test_an_error_while_adding_to_a_run_is_the_one_that_is_told(store):
         pass
     with pytest.raises(ZeroDivisionError), reopened_run(store, run.id) as again:
         fail_after(again.log_metrics({"test/f1_macro": 0.5}))
-    assert not [thread for thread in threading.enumerate() if thread.name == "metrics"]
+    Journal(again.journal.folder).close()  # it was let go of
 
 
 def test_a_note_is_shown_on_the_page_and_kept_whole(store):
@@ -185,14 +188,44 @@ def test_a_dataset_on_a_run_opens_with_mlflows_own_functions(store):
     assert mlflow.data.get_source(dataset).to_dict() == {"uri": "data/software/tokens"}
 
 
-def test_points_lost_at_the_end_make_the_run_fail(store):
-    def train():
-        with a_run(store) as run:
-            store.client.delete_run(run.id)  # as somebody may in the UI
-            run.log_metrics({"train/loss_nats": 1.0})
+def test_a_run_that_was_deleted_meanwhile_is_said_and_its_journal_kept(store, caplog, monkeypatch):
+    monkeypatch.setattr(following, "SECONDS_IN_TROUBLE", 0.1)
+    with a_run(store) as run:
+        store.client.delete_run(run.id)  # as somebody may in the UI
+        run.log_metrics({"train/loss_nats": 1.0})
+    assert f"run {run.id} is deleted" in caplog.text
+    assert f"It is kept in {run.journal.folder}; `vertiform sync` sends it" in caplog.text
+    store.client.restore_run(run.id)
+    shipment = Shipment(store, run.journal.folder)
+    shipment.ship(max_seconds=10)
+    assert shipment.state.is_ended
+    assert read(store, run.id).data.metrics == {"train/loss_nats": 1.0}
+    assert read(store, run.id).info.status == "FINISHED"
 
-    with pytest.raises(TrackingError, match="1 metric points"):
-        train()
+
+def test_what_was_added_to_a_deleted_run_is_an_error(store, monkeypatch):
+    monkeypatch.setattr(following, "SECONDS_IN_TROUBLE", 0.1)
+    with a_run(store) as run:
+        pass
+
+    def evaluate():
+        with reopened_run(store, run.id) as again:
+            store.client.delete_run(run.id)
+            again.log_metrics({"test/f1_macro": 0.5})
+
+    with pytest.raises(TrackingError, match=rf"What was added to the run {run.id} is not in"):
+        evaluate()
+
+
+def test_a_score_that_is_computed_again_is_kept_once_and_a_changed_one_too(store):
+    with a_run(store) as run:
+        pass
+    for score in (0.5, 0.5, 0.6):
+        with reopened_run(store, run.id) as again:
+            again.log_metrics({"test/f1_macro": score})
+    values = [p.value for p in store.client.get_metric_history(run.id, "test/f1_macro")]
+    assert values == [0.5, 0.6]
+    assert read(store, run.id).data.metrics == {"test/f1_macro": 0.6}
 
 
 def test_a_table_whose_rows_differ_keeps_every_key(store):

@@ -40,7 +40,7 @@ def test_runs_models_aliases_and_history_are_the_same_on_a_server(server, tmp_pa
     config = {"optimizer": {"lr": 0.001}} | {f"key_{n}": n for n in range(250)}
     with a_run(store, config=config) as run:
         for step in range(1200):
-            run.sink.log_points({"train/loss_nats": 1.0 / (step + 1)}, step=step)
+            run.log_points({"train/loss_nats": 1.0 / (step + 1)}, step=step)
         run.note("# A run")
     found = store.client.get_run(run.id)
     assert found.info.status == "FINISHED"
@@ -83,7 +83,7 @@ def test_a_server_that_is_away_while_training_goes_on_loses_nothing(server, tmp_
         try:
             began = time.monotonic()
             for step in range(3000):
-                run.sink.log_points({"train/loss_nats": float(step)}, step=step)
+                run.log_points({"train/loss_nats": float(step)}, step=step)
             assert time.monotonic() - began < 1  # training does not wait
             time.sleep(1)
         finally:

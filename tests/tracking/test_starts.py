@@ -27,7 +27,8 @@ def checkpoint(tmp_path):
 
 def logged(store, checkpoint, **options):
     with a_run(store, "software from scratch", kind="pretrain") as run:
-        return log_checkpoint(run, checkpoint, rebuild=REBUILD, **options), run
+        log_checkpoint(run, checkpoint, rebuild=REBUILD, **options)
+    return f"runs:/{run.id}/model", run
 
 
 def contents(folder):

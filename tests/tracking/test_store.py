@@ -133,8 +133,8 @@ def test_credentials_are_taken_out_of_every_address():
 
 
 def test_importing_the_room_does_not_import_mlflow():
-    rooms = ["store", "runs", "sink", "lineage", "packaging", "registry", "decisions", "receipts"]
-    rooms += ["history", "witness", "events"]
+    rooms = ["store", "runs", "shipper", "journal", "lineage", "packaging", "registry", "receipts"]
+    rooms += ["decisions", "history", "witness", "events"]
     imports = ", ".join(f"vertiform.tracking.{room}" for room in rooms)
     code = f"import sys, {imports}; sys.exit('mlflow' in sys.modules or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -145,7 +145,7 @@ def test_a_version_whose_files_are_said_to_lie_elsewhere_is_not_followed(store, 
 
 @pytest.mark.parametrize("name", ["../outside", "/tmp/vertiform-outside", "a/../../outside"])
 def test_an_artifact_is_not_written_outside_of_its_run(store, tmp_path, name):
-    with pytest.raises(TrackingError, match=r"keeps no file of this name(.|\n)*Fix: leave out"):
+    with pytest.raises(TrackingError, match=r"leads out of the run's folder(.|\n)*Fix: give a"):
         with a_run(store) as run:
             run.log_text("text", name)
     assert not list(tmp_path.rglob("*outside"))

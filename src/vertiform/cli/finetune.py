@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from vertiform.files import read_json, write_json
 if TYPE_CHECKING:
     from vertiform.tracking.lineage import Lineage
     from vertiform.tracking.receipts import Receipt
+    from vertiform.tracking.runs import Run
     from vertiform.tracking.starts import FetchedStart
     from vertiform.tracking.store import Store
 
@@ -56,7 +58,7 @@ class StartOutcome:
     """What one start came to: its own run in MLflow, and its scores on validation."""
 
     name: str
-    run_id: str
+    journal: str  # of its run
     metrics: Mapping[str, float]
     seconds: float
     bundle: Path | None  # None: the baseline, which is not a network
@@ -69,11 +71,11 @@ def run_finetune(
     from vertiform.evaluation import names
     from vertiform.tasks.task import open_task
     from vertiform.tracking.receipts import Receipt
-    from vertiform.tracking.runs import start_run
+    from vertiform.tracking.runs import run_id_of, start_run
 
     task = instantiate(config["task"])
     data = open_task(task, tasks)
-    store = session.store_of(config)
+    store = session.training_store_of(config)
     fetched = _fetched(config["starts"], store)
     read = [sorted(data.sha256.items()), identity.weights_sha256(pretrained)]
     read += [start.sha256 for start in fetched.values()]
@@ -87,31 +89,25 @@ def run_finetune(
         kind="finetune",
         config={key: value for key, value in config.items() if key != "starts"},
         lineage=lineage,
+        identity=fingerprint,
     ) as parent:
-        outcomes = list(
-            _each_start(
-                config,
-                data=data,
-                pretrained=pretrained,
-                fetched=fetched,
-                aside=aside,
-                store=store,
-                lineage=lineage,
-                parent_id=parent.id,
-            )
-        )
+        sources = _Sources(config, data, pretrained, fetched, aside, store, lineage)
+        outcomes = list(_each_start(sources, parent=parent))
         monitor = config["monitor"]
         best = _best(outcomes, monitor=monitor)
-        parent.log_table("starts", [_row(outcome) for outcome in outcomes])
+        run_ids = {outcome.name: run_id_of(store, outcome.journal) for outcome in outcomes}
+        rows = {o.name: _row(o, run_id=run_ids[o.name]) for o in outcomes}
+        parent.log_table("starts", list(rows.values()))
         parent.log_metrics({names.best(name): value for name, value in best.metrics.items()})
         parent.set_tags({"vertiform.best_start": best.name})
+        parent_id = parent.id
     assert best.bundle is not None
     out = out or identity.OUTSIDE_RELEASE / "finetune" / fingerprint
     identity.put(best.bundle, at=out)
     shutil.rmtree(aside, ignore_errors=True)
     return Receipt(
         stage=f"finetune@{data.name}",
-        run_id=best.run_id,
+        run_id=run_ids[best.name],
         run_name=f"{data.name} from {best.name}",
         scores=best.metrics,
         data=session.digests_of(lineage),
@@ -122,119 +118,138 @@ def run_finetune(
             "kind": data.kind,
             "monitor": monitor,
             "best_start": best.name,
-            "parent_run_id": parent.id,
+            "parent_run_id": parent_id,
             "seed": config["seed"],
             "baseline": config["task"]["baseline"],
-            "starts": {outcome.name: _row(outcome) for outcome in outcomes},
+            "starts": rows,
         },
     )
 
 
-def _each_start(
-    config: dict[str, Any],
-    *,
-    data: Any,
-    pretrained: Path,
-    fetched: Mapping[str, "FetchedStart"],
-    aside: Path,
-    store: "Store",
-    lineage: "Lineage",
-    parent_id: str,
-) -> Iterator[StartOutcome]:
+@dataclass(frozen=True)
+class _Sources:
+    """What every start of one fine-tuning reads, and where what it leaves lies until the end."""
+
+    config: dict[str, Any]
+    data: Any
+    pretrained: Path
+    fetched: Mapping[str, "FetchedStart"]
+    aside: Path
+    store: "Store"
+    lineage: "Lineage"
+
+
+def _each_start(sources: _Sources, *, parent: "Run") -> Iterator[StartOutcome]:
+    """Train every start after the baseline; one that ended before a kill is read back instead."""
+    from vertiform.tracking.runs import has_finished
+
+    monitor = sources.config["monitor"]
+    for name in (BASELINE, *sources.config["starts"]):
+        kept = _kept(sources, name)
+        outcome = (
+            kept
+            if kept is not None and has_finished(sources.store, kept.journal)
+            else _tracked(sources, name, kept=kept, parent=parent)
+        )
+        shown = f"{monitor} {outcome.metrics[monitor]:.3f} ({outcome.seconds:.0f} s)"
+        print(f"finetune@{sources.data.name} from {name}: {shown}", flush=True)
+        yield outcome
+
+
+def _tracked(
+    sources: _Sources, name: str, *, kept: StartOutcome | None, parent: "Run"
+) -> StartOutcome:
+    """Train one start under a run of its own; `kept` has trained, but its run did not end."""
     from vertiform.evaluation import names
     from vertiform.tracking.runs import start_run
     from vertiform.training.checkpoints import fingerprint_of
 
-    for name in (BASELINE, *config["starts"]):
-        own = {key: value for key, value in config.items() if key != "starts"}
-        if name != BASELINE:
-            own["start"] = config["starts"][name]
-        with start_run(
-            store,
-            f"{data.name} from {name}",
-            experiment=session.experiment_of(config, data.name),
-            kind=BASELINE if name == BASELINE else "start",
-            config=own,
-            lineage=lineage,
-            parent_id=parent_id,
-            tags={"vertiform.start": name, **_source(fetched.get(name))},
-        ) as run:
-            outcome = (
-                _baseline(config, data=data, run_id=run.id)
-                if name == BASELINE
-                else _network(
-                    config,
-                    name,
-                    data=data,
-                    pretrained=pretrained,
-                    fetched=fetched.get(name),
-                    aside=aside,
-                    fingerprint=fingerprint_of(own, data_sha256=aside.name),
-                    run=run,
-                )
-            )
-            run.log_metrics({names.best(key): value for key, value in outcome.metrics.items()})
-        monitor = config["monitor"]
-        shown = f"{monitor} {outcome.metrics[monitor]:.3f} ({outcome.seconds:.0f} s)"
-        print(f"finetune@{data.name} from {name}: {shown}", flush=True)
-        yield outcome
+    config, data = sources.config, sources.data
+    own = {key: value for key, value in config.items() if key != "starts"}
+    if name != BASELINE:
+        own["start"] = config["starts"][name]
+    fingerprint = fingerprint_of(own, data_sha256=sources.aside.name)
+    with start_run(
+        sources.store,
+        f"{data.name} from {name}",
+        experiment=session.experiment_of(config, data.name),
+        kind=BASELINE if name == BASELINE else "start",
+        config=own,
+        lineage=sources.lineage,
+        identity=fingerprint,
+        parent=parent,
+        tags={"vertiform.start": name, **_source(sources.fetched.get(name))},
+    ) as run:
+        started = time.monotonic()
+        if kept is not None:
+            metrics, seconds = kept.metrics, kept.seconds
+        else:
+            train = _baseline if name == BASELINE else _network
+            metrics = train(sources, name, fingerprint=fingerprint, run=run)
+            seconds = round(time.monotonic() - started, 1)
+        run.log_metrics({names.best(key): value for key, value in metrics.items()})
+        values = {"journal": run.journal_name, "metrics": metrics, "seconds": seconds}
+        write_json(_finished(sources, name), values)
+    return StartOutcome(name, run.journal_name, metrics, seconds, _bundle(sources, name))
 
 
-def _baseline(config: dict[str, Any], *, data: Any, run_id: str) -> StartOutcome:
-    import time
-
+def _baseline(sources: _Sources, name: str, *, fingerprint: str, run: "Run") -> Mapping[str, float]:
     from vertiform.tasks.baselines import fit_baseline
     from vertiform.tasks.task import scores_of, task_of
 
-    started = time.monotonic()
+    config, data = sources.config, sources.data
     rows = data.splits["validation"]
     baseline = fit_baseline(data, instantiate(config["task"]["baseline"]), seed=config["seed"])
-    metrics = scores_of(
+    return scores_of(
         task_of(data.kind, data.labels), rows, baseline.predict(rows), split="validation"
     )
-    return StartOutcome(BASELINE, run_id, metrics, time.monotonic() - started, bundle=None)
 
 
-def _network(
-    config: dict[str, Any],
-    name: str,
-    *,
-    data: Any,
-    pretrained: Path,
-    fetched: "FetchedStart | None",
-    aside: Path,
-    fingerprint: str,
-    run: Any,
-) -> StartOutcome:
-    """Train one start; one that ended before a kill is read back instead."""
+def _network(sources: _Sources, name: str, *, fingerprint: str, run: "Run") -> Mapping[str, float]:
     from vertiform.training.finetune import Recipe, finetune
 
-    bundle = aside / "starts" / name
-    finished = bundle.with_suffix(".json")
-    if not finished.exists():
-        result = finetune(
-            data,
-            name=name,
-            start=instantiate(config["starts"][name] | _weights(fetched)),
-            recipe=Recipe(
-                max_tokens=config["task"]["max_tokens"],
-                batches=instantiate(config["batches"]),
-                optimizer=instantiate(config["optimizer"]),
-                schedule=instantiate(config["schedule"]),
-                validate_every_epochs=config["budget"]["validate_every_epochs"],
-                monitor=config["monitor"],
-                seed=config["seed"],
-            ),
-            pretrained=pretrained,
-            out=bundle,
-            checkpoints=aside,
-            fingerprint=fingerprint,
-            trainer=instantiate(config["trainer"]),
-            sink=run.sink,
-        )
-        write_json(finished, {"metrics": result.metrics, "seconds": round(result.seconds, 1)})
-    kept = read_json(finished)
-    return StartOutcome(name, run.id, kept["metrics"], kept["seconds"], bundle=bundle)
+    config = sources.config
+    result = finetune(
+        sources.data,
+        name=name,
+        start=instantiate(config["starts"][name] | _weights(sources.fetched.get(name))),
+        recipe=Recipe(
+            max_tokens=config["task"]["max_tokens"],
+            batches=instantiate(config["batches"]),
+            optimizer=instantiate(config["optimizer"]),
+            schedule=instantiate(config["schedule"]),
+            validate_every_epochs=config["budget"]["validate_every_epochs"],
+            monitor=config["monitor"],
+            seed=config["seed"],
+        ),
+        pretrained=sources.pretrained,
+        out=sources.aside / "starts" / name,
+        checkpoints=sources.aside,
+        fingerprint=fingerprint,
+        trainer=instantiate(config["trainer"]),
+        sink=run,
+    )
+    run.set_tags({"energy.method": result.fit.energy_method})
+    return result.metrics
+
+
+def _finished(sources: _Sources, name: str) -> Path:
+    """The file that says that a start has trained."""
+    return sources.aside / "starts" / f"{name}.json"
+
+
+def _kept(sources: _Sources, name: str) -> StartOutcome | None:
+    """What a start came to before a kill of another one."""
+    file = _finished(sources, name)
+    if not file.exists():
+        return None
+    kept = read_json(file)
+    bundle = _bundle(sources, name)
+    return StartOutcome(name, kept["journal"], kept["metrics"], kept["seconds"], bundle)
+
+
+def _bundle(sources: _Sources, name: str) -> Path | None:
+    return None if name == BASELINE else sources.aside / "starts" / name
 
 
 def _fetched(starts: Mapping[str, Mapping[str, Any]], store: "Store") -> dict[str, "FetchedStart"]:
@@ -266,10 +281,10 @@ def _best(outcomes: list[StartOutcome], *, monitor: str) -> StartOutcome:
     return max(networks, key=lambda outcome: sign * outcome.metrics[monitor])
 
 
-def _row(outcome: StartOutcome) -> dict[str, Any]:
+def _row(outcome: StartOutcome, *, run_id: str) -> dict[str, Any]:
     return {
         "start": outcome.name,
-        "run_id": outcome.run_id,
+        "run_id": run_id,
         **{name: round(value, 6) for name, value in outcome.metrics.items()},
         "seconds": round(outcome.seconds, 1),
     }

@@ -26,6 +26,7 @@ VERBS = {
     "predict": "ask the model behind an alias",
     "runs": "list runs, the latest or the best by a metric",
     "compare": "show what differs between runs, and their curves on one page",
+    "sync": "send what MLflow does not have yet, and end runs whose process is gone",
     "ui": "open MLflow's pages over the runs of this folder",
     "report": "show what the last release trained, how it scored and where it stands",
 }

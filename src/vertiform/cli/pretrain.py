@@ -66,7 +66,7 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
     from vertiform.training.distributed import from_first
 
     text = _text_of(config, tokens=tokens)
-    store = session.store_of(config)
+    store = session.training_store_of(config)
     start, source = from_first(lambda: _start_of(config, store))
     fingerprint = _fingerprint_of(config, text, start=start)
     out = out or identity.OUTSIDE_RELEASE / "pretrain" / fingerprint
@@ -79,22 +79,23 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
         kind="pretrain",
         config=config,
         lineage=lineage,
+        identity=fingerprint,
     ) as run:
-        result = _pretrained(
-            config, text, start=start, out=out, fingerprint=fingerprint, sink=run.sink
-        )
+        result = _pretrained(config, text, start=start, out=out, fingerprint=fingerprint, sink=run)
         # The curves end with the last step; these are of the step whose weights are kept.
         run.log_metrics({names.best(name): value for name, value in result.metrics.items()})
         run.log_metrics(result.fit.speed)
+        run.set_tags({"energy.method": result.fit.energy_method})
         if source is not None:
             run.set_tags({"vertiform.start": source.source})
         log_checkpoint(run, out, rebuild="dvc repro pretrain")
+        run_id = run.id
     shutil.rmtree(identity.UNFINISHED / fingerprint, ignore_errors=True)
 
     print(f"pretrain: {', '.join(f'{name} {v:.3f}' for name, v in result.metrics.items())}")
     return Receipt(
         stage="pretrain",
-        run_id=run.id,
+        run_id=run_id,
         run_name=run.name,
         scores=result.metrics,
         data=session.digests_of(lineage),

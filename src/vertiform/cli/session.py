@@ -1,17 +1,21 @@
 """What every door that opens a run needs: the store, its experiment, and the lineage."""
 
 import argparse
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertiform.checkpoint_names import IN_MLFLOW
 from vertiform.cli.compose import compose
+from vertiform.errors import TrackingError
 
 if TYPE_CHECKING:
     from vertiform.tracking.lineage import Lineage
     from vertiform.tracking.starts import FetchedStart
     from vertiform.tracking.store import Store
+
+logger = logging.getLogger(__name__)
 
 
 def store_of(config: Mapping[str, Any], *, must_exist: bool = False) -> "Store":
@@ -19,6 +23,23 @@ def store_of(config: Mapping[str, Any], *, must_exist: bool = False) -> "Store":
     from vertiform.tracking.store import open_store
 
     return open_store(config["tracking"]["tracking_uri"], root=Path.cwd(), must_exist=must_exist)
+
+
+def training_store_of(config: Mapping[str, Any]) -> "Store":
+    """Name the store that conf/tracking names; one that does not answer is only said."""
+    from vertiform.tracking.store import open_store, store_at
+
+    uri = config["tracking"]["tracking_uri"]
+    store = store_at(uri, root=Path.cwd())
+    try:
+        open_store(uri, root=Path.cwd())
+    except TrackingError as error:
+        logger.warning(
+            "%s\nTraining goes on without it: what is logged is kept below runs/journals and sent "
+            "when it answers.",
+            error,
+        )
+    return store
 
 
 def lineage_of(config: Mapping[str, Any], *, data: Sequence[Path]) -> "Lineage":
@@ -51,9 +72,9 @@ def asked_config(options: argparse.Namespace) -> dict[str, Any]:
     return compose("promote", given)
 
 
-def asked_store(options: argparse.Namespace) -> "Store":
+def asked_store(options: argparse.Namespace, *, must_exist: bool = True) -> "Store":
     """Open the store that `--tracking` names. Raises TrackingError if there is none yet."""
-    return store_of(asked_config(options), must_exist=True)
+    return store_of(asked_config(options), must_exist=must_exist)
 
 
 def experiment_of(config: Mapping[str, Any], what: str) -> str:

@@ -25,7 +25,8 @@ from vertiform.tracking.recorded import (
     facts_of,
     sha256_of_files,
 )
-from vertiform.tracking.runs import flatten, who
+from vertiform.tracking.run_facts import flatten
+from vertiform.tracking.runs import who
 from vertiform.tracking.scratch import Scratch, make_scratch
 from vertiform.tracking.store import ARTIFACTS, Store, errors_named
 

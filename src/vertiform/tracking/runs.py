@@ -1,90 +1,127 @@
-"""A run in MLflow: opened, fed and closed so that its state is true however it ends."""
+"""A run in MLflow: opened, fed and closed so that its state is true however it ends.
+
+Everything that a run has to say goes to its journal on this disk first, and from there to MLflow:
+training never waits for a server, and a server that is away loses nothing.
+"""
 
 import getpass
 import json
 import logging
+import math
 import signal
 import sys
 import threading
 import traceback
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from vertiform.errors import TrackingError
+from vertiform.tracking.artifacts import check_name
+from vertiform.tracking.following import Carrier, InBackground, InPlace
+from vertiform.tracking.journal import LINES, Journal
+from vertiform.tracking.journal_lines import last_record
 from vertiform.tracking.limits import (
-    DIGEST_CHARACTERS,
-    PARAM_CHARACTERS,
-    PARAMS_PER_BATCH,
     TAG_CHARACTERS,
-    in_batches,
     shortened,
     to_valid_name,
 )
 from vertiform.tracking.lineage import Lineage
-from vertiform.tracking.sink import ShippingSink
+from vertiform.tracking.locks import this_process
+from vertiform.tracking.run_facts import log_config, log_lineage
+from vertiform.tracking.shipper import journals_of
+from vertiform.tracking.shipping import Shipped, read_shipped
 from vertiform.tracking.store import Store, errors_named, without_credentials
 
-TARGET = "_target_"  # Hydra's; config.yaml keeps it
-SECONDS_TO_FINISH = 60.0  # that the end of a run waits for a store that does not answer
+IDENTITY_CHARACTERS = 24  # of a run's identity, that its journal is named by
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
 class Run:
-    """An open run. `sink` takes the metrics of a training loop; the rest is for now and then."""
+    """An open run. It takes the metrics of a training loop, and the rest now and then."""
 
-    id: str
-    name: str
-    store: Store
-    sink: ShippingSink
+    def __init__(self, name: str, store: Store, journal: Journal, carrier: Carrier) -> None:
+        self.name = name
+        self.store = store
+        self.journal = journal
+        self._carrier = carrier
+
+    @property
+    def id(self) -> str:
+        """Its id in MLflow. Waits for it; raises TrackingError if MLflow does not answer."""
+        self._carrier.wait_for_id()
+        return run_id_of(self.store, self.journal_name)
+
+    @property
+    def journal_name(self) -> str:
+        """What `run_id_of` finds it by, once it has ended."""
+        return self.journal.folder.name
+
+    def log_points(self, points: Mapping[str, float], *, step: int) -> None:
+        """Keep the values of one step of training, in microseconds; see Journal.append_points."""
+        self.journal.append_points(points, step=step)
 
     def log_metrics(self, points: Mapping[str, float], *, step: int = 0) -> None:
         """Log values that belong to the whole run, such as test scores."""
-        self.sink.log_points(points, step=step)
+        self.journal.append_points(points, step=step)
+
+    def sync(self) -> None:
+        """Have on this disk whatever was logged before; who saves a checkpoint asks for it."""
+        self.journal.sync()
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags. One over MLflow's 8,000 characters is shortened; keep a file of it too."""
-        from mlflow.entities import RunTag
-
-        every = [
-            RunTag(to_valid_name(name), shortened(value, TAG_CHARACTERS, whole_in="the artifacts"))
+        shown = {
+            to_valid_name(name): shortened(value, TAG_CHARACTERS, whole_in="the artifacts")
             for name, value in tags.items()
-        ]
-        with errors_named(self.store.uri):
-            for batch in in_batches(every, PARAMS_PER_BATCH):
-                self.store.client.log_batch(self.id, tags=batch, synchronous=True)
+        }
+        self.journal.append("tags", tags=shown)
 
     def log_file(self, path: Path, *, folder: str = "") -> None:
         """Keep a file, or a folder with all that is in it, among the run's artifacts."""
-        with errors_named(self.store.uri):
-            if path.is_dir():
-                self.store.client.log_artifacts(self.id, str(path), folder or path.name)
-            else:
-                self.store.client.log_artifact(self.id, str(path), folder or None)
+        if path.is_dir():
+            for file in sorted(file for file in path.rglob("*") if file.is_file()):
+                inside = PurePosixPath(folder or path.name) / file.relative_to(path).as_posix()
+                self._log_file(file, inside.as_posix())
+        else:
+            self._log_file(path, (PurePosixPath(folder) / path.name).as_posix())
 
     def log_text(self, text: str, file: str) -> None:
         """Keep `text` as the artifact `file`, a path inside the run's artifacts."""
-        with errors_named(self.store.uri):
-            self.store.client.log_text(self.id, text, file)
+        check_name(file)
+        self.journal.append_text(text, file)
 
     def log_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Keep rows as a table that MLflow's page shows; a key that a row lacks stays empty."""
-        keys = dict.fromkeys(key for row in rows for key in row)
-        columns = {key: [row.get(key) for row in rows] for key in keys}
-        with errors_named(self.store.uri):
-            self.store.client.log_table(self.id, columns, f"{name}.json")
+        keys = list(dict.fromkeys(key for row in rows for key in row))
+        data = [[_json_value(row.get(key)) for key in keys] for row in rows]
+        file = f"{name}.json"
+        self.log_text(json.dumps({"columns": keys, "data": data}, ensure_ascii=False), file)
+        self.journal.append("table", name=file)
 
     def note(self, markdown: str) -> None:
         """Write what a person reads first on the run's page, and keep it whole as note.md."""
         self.log_text(markdown, "note.md")
         shown = shortened(markdown, TAG_CHARACTERS, whole_in="note.md")
         self.set_tags({"mlflow.note.content": shown})
+
+    def end(self, status: str | None) -> Shipped:
+        """Close the journal with the run's state, and wait for MLflow to have all of it.
+
+        status: FINISHED, FAILED or KILLED; None for a run that had ended before. Raises
+        StorageError if the disk did not take everything.
+        """
+        self.journal.append("end", status=status)
+        self._carrier.stop()
+        self.journal.close()
+        return self._carrier.wait_until_whole()
+
+    def _log_file(self, source: Path, name: str) -> None:
+        check_name(name)
+        self.journal.append_file(source, name)
 
 
 @contextmanager
@@ -96,63 +133,140 @@ def start_run(
     kind: str,
     config: Mapping[str, Any],
     lineage: Lineage,
-    parent_id: str | None = None,
+    identity: str | None = None,
+    parent: Run | None = None,
     tags: Mapping[str, str] | None = None,
+    in_background: bool = True,
 ) -> Iterator[Run]:
     """Open a run; at the block's end MLflow says FINISHED, FAILED (an error) or KILLED (stopped).
 
-    name: for people, such as "area from MiniLM, 64 a class". kind: the door's word, "finetune".
-    config: composed, plain values; flattened to params (`optimizer.lr`) and kept as config.yaml.
-    Raises TrackingError at the end if metrics did not reach the store; it counts them.
+    name:     for people, such as "area from MiniLM, 64 a class". kind: the door's word, "finetune".
+    config:   composed, plain values; flattened to params (`optimizer.lr`) and kept as config.yaml.
+    identity: what makes this run this run. One that was killed or failed is taken up again under
+              the same identity, as the same run with one value a step; None is always a new one.
+    in_background: another process brings the journal to MLflow; else this one, at the end.
+
+    MLflow need not answer: a warning then names the journal and the command that sends it.
+    Raises TrackingError if another process has this run open.
     """
-    links = {"mlflow.parentRunId": parent_id} if parent_id else {}
-    with errors_named(store.uri):
-        created = store.client.create_run(
-            store.experiment_id(experiment),
-            run_name=name,
-            tags={"mlflow.user": who(), "vertiform.kind": kind, **links, **(tags or {})},
+    if parent is not None and not in_background:
+        _ = parent.id  # which brings the parent to MLflow, before its child
+    folder = _journal_folder(journals_of(store.root), identity)
+    journal = Journal(folder)
+    if journal.is_new:
+        links = {"mlflow.user": who(), "vertiform.kind": kind}
+        journal.append(
+            "create",
+            key=uuid.uuid4().hex,
+            owner=str(this_process()),
+            store=store.name,
+            experiment=experiment,
+            name=name,
+            parent=parent.journal_name if parent else None,
+            tags=links | dict(tags or {}),
         )
-    run_id = created.info.run_id
-    run = Run(run_id, name, store, ShippingSink(store, run_id, seconds_to_finish=SECONDS_TO_FINISH))
-    try:
-        with _sigterm_raised():
-            _log_config(run, config)
-            _log_lineage(run, lineage)
-            yield run
-            run.sink.close()
-    except BaseException as error:
-        _end_broken(run, error)
-        raise
-    with errors_named(store.uri):
-        store.client.set_terminated(run_id, "FINISHED")
+    else:
+        journal.append("resumed", store=store.name, owner=str(this_process()))
+    run = Run(name, store, journal, _carrier(store, folder, in_background=in_background))
+    if "params" not in journal.past.kinds:
+        log_config(run, config)
+    log_lineage(run, lineage)
+    with _ending(run, "FINISHED"):
+        yield run
 
 
 @contextmanager
 def reopened_run(store: Store, run_id: str) -> Iterator[Run]:
     """Add to a run that has ended, such as test scores to the run that trained; it stays ended.
 
-    Raises TrackingError at the end if metrics did not reach the store.
+    Raises TrackingError if MLflow does not have what was added at the end.
     """
     with errors_named(store.uri):
         name = store.client.get_run(run_id).info.run_name
-    sink = ShippingSink(store, run_id, seconds_to_finish=SECONDS_TO_FINISH)
+    folder = journals_of(store.root) / f"added-{run_id}"
+    journal = Journal(folder, keeps_changed=True)
+    journal.append("attach", store=store.name, run_id=run_id)
+    run = Run(name, store, journal, InPlace(store, folder))
+    with _ending(run, None):
+        yield run
+    state = read_shipped(folder)
+    if state.trouble or not state.is_ended:
+        raise TrackingError(
+            f"What was added to the run {run_id} is not in {store.name}: {state.trouble}",
+            fix=f"see that it answers, then run `vertiform sync`; {folder} keeps it.",
+        )
+
+
+def run_id_of(store: Store, journal_name: str) -> str:
+    """Return the id that MLflow gave to a journal's run; TrackingError if it did not yet."""
+    folder = journals_of(store.root) / journal_name
+    state = read_shipped(folder)
+    if state.run_id is None:
+        raise TrackingError(
+            f"The run of {folder} is not in {store.name} yet: "
+            f"{state.trouble or 'it takes nothing now'}.",
+            fix="see that it answers, run `vertiform sync`, then the same command again; what was "
+            "trained is kept.",
+        )
+    return state.run_id
+
+
+def has_finished(store: Store, journal_name: str) -> bool:
+    """Say whether the run of a journal came to its end without an error."""
+    return _has_finished(journals_of(store.root) / journal_name)
+
+
+@contextmanager
+def _ending(run: Run, status: str | None) -> Iterator[None]:
+    """End the run with its true state when the block ends, however it ends."""
     try:
-        yield Run(run_id, name, store, sink)
-    except BaseException:
-        with suppress(TrackingError):  # the error on its way matters more
-            sink.close()
+        with _sigterm_raised():
+            yield
+    except BaseException as error:
+        _end_broken(run, error, has_state=status is not None)
         raise
-    sink.close()
+    _say_what_is_missing(run, run.end(status))
 
 
-def flatten(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return nested config as "optimizer.lr": "0.001", values as YAML writes them, nothing cut.
+def _say_what_is_missing(run: Run, state: Shipped) -> None:
+    folder = run.journal.folder
+    if not state.is_ended:
+        logger.warning(
+            "%s does not have all of the run `%s` yet (%s). It is kept in %s; `vertiform sync` "
+            "sends it.",
+            *(run.store.name, run.name, state.trouble or "it takes long", folder),
+        )
+    if state.refused:
+        logger.warning(
+            "MLflow refused %d values or records of the run `%s`; %s names them.",
+            *(state.refused, run.name, folder / "refused.txt"),
+        )
 
-    A list of plain values is one param; one that holds mappings is numbered: "sources.0.path".
-    """
-    flat: dict[str, str] = {}
-    _flatten_into(flat, "", config)
-    return flat
+
+def _journal_folder(journals: Path, identity: str | None) -> Path:
+    """The journal to take up again, or a new one where the last of this identity has finished."""
+    if identity is None:
+        return journals / uuid.uuid4().hex
+    short = identity[:IDENTITY_CHARACTERS]
+    number = 1
+    while _has_finished(journals / f"{short}-{number}"):
+        number += 1
+    return journals / f"{short}-{number}"
+
+
+def _has_finished(folder: Path) -> bool:
+    return last_record(folder / LINES).get("status") == "FINISHED"
+
+
+def _carrier(store: Store, folder: Path, *, in_background: bool) -> Carrier:
+    return InBackground(store, folder) if in_background else InPlace(store, folder)
+
+
+def _json_value(value: Any) -> Any:
+    """What JSON can hold: a number that is none is empty, what is no plain value its text."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
 def who() -> str:
@@ -163,81 +277,20 @@ def who() -> str:
         return "unknown"
 
 
-def _flatten_into(flat: dict[str, str], prefix: str, value: Any) -> None:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            if key == TARGET:
-                continue  # a class's name tells a person who compares runs nothing
-            _flatten_into(flat, f"{prefix}.{key}" if prefix else str(key), inner)
-    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
-        for number, item in enumerate(value):
-            _flatten_into(flat, f"{prefix}.{number}", item)
-    elif isinstance(value, str):
-        flat[prefix] = without_credentials(value)
-    else:
-        flat[prefix] = without_credentials(json.dumps(value, ensure_ascii=False, default=str))
-
-
-def _log_config(run: Run, config: Mapping[str, Any]) -> None:
-    from mlflow.entities import Param
-
-    params = []
-    for key, value in flatten(config).items():
-        name = to_valid_name(key)
-        if len(value) > PARAM_CHARACTERS:
-            file = f"params/{name}.txt"
-            run.log_text(value, file)
-            value = f"{len(value):,} characters, too long for MLflow: see the artifact {file}"
-        params.append(Param(name, value))
-    with errors_named(run.store.uri):
-        for batch in in_batches(params, PARAMS_PER_BATCH):
-            run.store.client.log_batch(run.id, params=batch, synchronous=True)
-    text = OmegaConf.to_yaml(OmegaConf.create(dict(config)))
-    run.log_text(without_credentials(text), "config.yaml")
-
-
-def _log_lineage(run: Run, lineage: Lineage) -> None:
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    run.set_tags(lineage.tags())
-    run.log_text(json.dumps(lineage.as_json(), indent=2) + "\n", "lineage/lineage.json")
-    if lineage.code.is_dirty:
-        run.log_text(lineage.code.diff, "lineage/uncommitted.diff")
-    # What mlflow.data's MetaDataset would write, without the pandas that it imports.
-    inputs = [
-        DatasetInput(
-            Dataset(
-                name=version.path,
-                digest=version.digest[:DIGEST_CHARACTERS],
-                source_type="local",
-                source=json.dumps({"uri": version.path}),
-                profile=json.dumps({"size_bytes": version.size_bytes, "stage": version.stage}),
-            ),
-            [InputTag("mlflow.data.context", "training"), InputTag("digest", version.digest)],
-        )
-        for version in lineage.data
-    ]
-    if inputs:
-        with errors_named(run.store.uri):
-            run.store.client.log_inputs(run.id, inputs)
-
-
-def _end_broken(run: Run, error: BaseException) -> None:
+def _end_broken(run: Run, error: BaseException, *, has_state: bool) -> None:
     """Close the run with its true state. Trouble here is only logged: `error` matters more."""
     status = "FAILED" if isinstance(error, Exception) else "KILLED"  # Ctrl-C, SIGTERM
     told = without_credentials(f"{type(error).__name__}: {error}")
     lines = without_credentials("".join(traceback.format_exception(error)))
-    for step in (
-        run.sink.close,
-        lambda: run.set_tags({"vertiform.error": told}),
-        lambda: run.log_text(lines, "error.txt"),
-        lambda: run.store.client.set_terminated(run.id, status),
-    ):
-        try:
-            step()
-        except Exception as trouble:
-            if trouble is not error:
-                logger.warning("While run %s ended as %s: %s", run.id, status, trouble)
+    try:
+        if has_state:
+            run.set_tags({"vertiform.error": told})
+            run.log_text(lines, "error.txt")
+        _say_what_is_missing(run, run.end(status if has_state else None))
+    except Exception as trouble:
+        with suppress(Exception):
+            run.journal.close()
+        logger.warning("While the run `%s` ended as %s: %s", run.name, status, trouble)
 
 
 @contextmanager

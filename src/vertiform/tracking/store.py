@@ -1,6 +1,7 @@
 """Opens MLflow's store, and turns what goes wrong with it into errors that say what to do."""
 
 import errno
+import fcntl
 import logging
 import os
 import re
@@ -10,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
+SECONDS_FOR_OTHER_WRITERS = 60  # that a writer of SQLite waits for the others
 SECONDS_TO_ANSWER = 5.0  # of a store, before we say that it cannot be reached
 RESTART_SERVER = "start the server, or choose tracking=local; `curl <address>/health` shows it."
 
@@ -37,11 +40,16 @@ class LocalStore:
 
 @dataclass(frozen=True)
 class Store:
-    """An MLflow store that answered when opened. `uri` may hold a password: show `name`."""
+    """An MLflow store. `uri` may hold a password: show `name`."""
 
-    client: "MlflowClient"
     uri: str
     artifacts: Path | None  # absolute folder beside a local database; None: a server keeps them
+    root: Path  # of the project, below which journals are kept
+
+    @cached_property
+    def client(self) -> "MlflowClient":
+        """MLflow's client, imported and connected when first asked for."""
+        return _client(self.uri)
 
     @property
     def name(self) -> str:
@@ -53,8 +61,7 @@ class Store:
         with errors_named(self.uri):
             found = self.client.get_experiment_by_name(experiment)
             if found is None:
-                place = str(self.artifacts / experiment) if self.artifacts else None
-                return self.client.create_experiment(experiment, artifact_location=place)
+                return self._created(experiment)
         if found.lifecycle_stage != "active":
             raise TrackingError(
                 f"The experiment `{experiment}` in {self.name} is deleted.",
@@ -62,6 +69,18 @@ class Store:
             )
         self._check_place(experiment, found.artifact_location)
         return found.experiment_id
+
+    def _created(self, experiment: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        place = str(self.artifacts / experiment) if self.artifacts else None
+        try:
+            return self.client.create_experiment(experiment, artifact_location=place)
+        except MlflowException as error:
+            found = self.client.get_experiment_by_name(experiment)
+            if error.error_code != "RESOURCE_ALREADY_EXISTS" or found is None:
+                raise
+            return found.experiment_id  # another process was first
 
     def _check_place(self, experiment: str, location: str) -> None:
         # MLflow keeps absolute paths: a copied project would write into the one it was copied from.
@@ -88,20 +107,33 @@ def open_store(tracking_uri: str | None, *, root: Path, must_exist: bool = False
     instead. Answers within seconds: raises TrackingError for a store that is locked, damaged,
     of another MLflow, or not reached.
     """
-    uri = tracking_uri or local_store(root).tracking_uri
-    if uri.startswith(("http://", "https://")):
-        _check_server(uri)
-        return Store(_client(uri), uri, artifacts=None)
-    if uri.startswith("sqlite:///"):
-        database = (root / uri.removeprefix("sqlite:///")).resolve()
+    store = store_at(tracking_uri, root=root)
+    if store.artifacts is None:
+        _check_server(store.uri)
+    else:
+        database = Path(store.uri.removeprefix("sqlite:///"))
         if must_exist and not database.exists():
             raise TrackingError(
                 f"There is no MLflow store yet: {database} does not exist.",
                 fix="run `dvc repro` first, or give tracking.tracking_uri=<your store>.",
             )
         _check_database(database)
-        local = f"sqlite:///{database}"
-        return Store(_client(local), local, artifacts=database.parent / ARTIFACTS)
+    _ = store.client
+    return store
+
+
+def store_at(tracking_uri: str | None, *, root: Path) -> Store:
+    """Name the store without asking whether it answers: a run's journal does not need it to.
+
+    Raises TrackingError for an address that is none of a store.
+    """
+    root = root.resolve()
+    uri = tracking_uri or local_store(root).tracking_uri
+    if uri.startswith(("http://", "https://")):
+        return Store(uri, artifacts=None, root=root)
+    if uri.startswith("sqlite:///"):
+        database = (root / uri.removeprefix("sqlite:///")).resolve()
+        return Store(f"sqlite:///{database}", artifacts=database.parent / ARTIFACTS, root=root)
     raise TrackingError(
         f"{without_credentials(uri)} is not an MLflow store that Vertiform can open.",
         fix="give sqlite:///<path to a file>, or the http(s):// address of an MLflow server.",
@@ -129,6 +161,14 @@ def errors_named(uri: str) -> Iterator[None]:
         raise _no_space(without_credentials(uri)) from error
 
 
+def what_went_wrong(error: Exception) -> str:
+    """Say an error in one line, without credentials, for a message that goes on from there."""
+    if isinstance(error, VertiformError):
+        return without_credentials(f"{error.problem} Fix: {error.fix}")
+    text = str(error).strip() or type(error).__name__
+    return without_credentials(text.splitlines()[0][:300])
+
+
 def without_credentials(text: str) -> str:
     """Return `text` with user names and passwords taken out of every address in it."""
     return re.sub(r"(?<=://)[^/\s@]+@", "***@", text)
@@ -140,14 +180,30 @@ def _client(uri: str) -> "MlflowClient":
     from mlflow.exceptions import MlflowException
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
     try:
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        if database is None:
+            return MlflowClient(tracking_uri=uri, registry_uri=uri)
+        with _creating(database):
+            patient = f"{uri}?timeout={SECONDS_FOR_OTHER_WRITERS}"
+            return MlflowClient(tracking_uri=patient, registry_uri=patient)
     except MlflowException as error:
         name = without_credentials(uri)
         raise _named(error, name) or TrackingError(
-            f"MLflow cannot open {name}: {_first_line(error)}",
+            f"MLflow cannot open {name}: {what_went_wrong(error)}",
             fix=f"copy the file aside, then run `mlflow db upgrade {name}`.",
         ) from error
+
+
+@contextmanager
+def _creating(database: Path) -> Iterator[None]:
+    """Let one process at a time create the tables: MLflow itself does not see to that."""
+    if database.exists():
+        yield
+        return
+    with database.with_name(f".{database.name}.lock").open("w") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        yield
 
 
 def _check_database(database: Path) -> None:
@@ -212,18 +268,13 @@ def _named(error: "MlflowException", name: str) -> VertiformError | None:
             f"MLflow's store {name} cannot be written.",
             fix="give yourself the right to write the file and its folder.",
         )
-    if "Invalid artifact path" in text:
-        return TrackingError(
-            f"MLflow's store {name} keeps no file of this name: {_first_line(error)}",
-            fix="leave out `..` and a slash at its beginning.",
-        )
     if error.error_code in ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED"):
         return _not_let_in(name)
     if error.error_code == "PERMISSION_DENIED":
         return _not_allowed(name)
     if "API request to" in text and ("failed with exception" in text or "error code 5" in text):
         return TrackingError(
-            f"MLflow's server at {name} stopped answering: {_first_line(error)}",
+            f"MLflow's server at {name} stopped answering: {what_went_wrong(error)}",
             fix=RESTART_SERVER,
         )
     return None
@@ -260,7 +311,3 @@ def _not_allowed(name: str) -> TrackingError:
         fix="ask an admin of the server for the right (docs/team-server.md: roles), or let a "
         "colleague who has it do this.",
     )
-
-
-def _first_line(error: Exception) -> str:
-    return without_credentials(str(error).strip().splitlines()[0][:300])
