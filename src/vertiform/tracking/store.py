@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlartifacts"
-SECONDS_FOR_OTHER_WRITERS = 60  # that a writer of SQLite waits for the others
 SECONDS_TO_ANSWER = 5.0  # of a store, before we say that it cannot be reached
 RESTART_SERVER = "start the server, or choose tracking=local; `curl <address>/health` shows it."
 
@@ -180,13 +179,9 @@ def _client(uri: str) -> "MlflowClient":
     from mlflow.exceptions import MlflowException
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    database = Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
     try:
-        if database is None:
+        with _alone_if_new(uri):
             return MlflowClient(tracking_uri=uri, registry_uri=uri)
-        with _creating(database):
-            patient = f"{uri}?timeout={SECONDS_FOR_OTHER_WRITERS}"
-            return MlflowClient(tracking_uri=patient, registry_uri=patient)
     except MlflowException as error:
         name = without_credentials(uri)
         raise _named(error, name) or TrackingError(
@@ -196,9 +191,10 @@ def _client(uri: str) -> "MlflowClient":
 
 
 @contextmanager
-def _creating(database: Path) -> Iterator[None]:
-    """Let one process at a time create the tables: MLflow itself does not see to that."""
-    if database.exists():
+def _alone_if_new(uri: str) -> Iterator[None]:
+    """Let one process at a time create the tables of a local store: MLflow does not see to that."""
+    database = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or database.exists():
         yield
         return
     with database.with_name(f".{database.name}.lock").open("w") as file:
