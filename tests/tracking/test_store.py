@@ -158,3 +158,23 @@ def answering(status: int):
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
+
+
+CREATING = """
+import sys
+from pathlib import Path
+from vertiform.tracking.store import open_store
+print(open_store(None, root=Path(sys.argv[1])).experiment_id("software"))
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_open_a_new_store_at_once_all_can_and_see_one(tmp_path):
+    command = [sys.executable, "-c", CREATING, str(tmp_path)]
+    at_once = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    answers = [process.communicate() for process in at_once]
+    assert [process.returncode for process in at_once] == [0] * 4, answers
+    assert len({out for out, _ in answers}) == 1

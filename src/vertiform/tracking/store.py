@@ -194,10 +194,13 @@ def _client(uri: str) -> "MlflowClient":
 def _alone_if_new(uri: str) -> Iterator[None]:
     """Let one process at a time create the tables of a local store: MLflow does not see to that."""
     database = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or database.exists():
+    lock = database.with_name(f".{database.name}.lock")
+    # One that exists may still be in creation, as the lock beside it tells.
+    is_new = not database.exists() or os.access(lock, os.W_OK)
+    if not uri.startswith("sqlite:///") or not is_new:
         yield
         return
-    with database.with_name(f".{database.name}.lock").open("w") as file:
+    with lock.open("w") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
         yield
 
