@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from vertiform.cli import layout, session
 from vertiform.cli.compose import compose
+from vertiform.collector import end_without_collecting, not_collecting
 from vertiform.errors import EXIT_DONE, EXIT_REFUSED, ConfigError
 from vertiform.files import read_json
 from vertiform.params import read_params
@@ -41,7 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the verb says."""
-    return _promote(options) if options.verb == "promote" else _rollback(options)
+    if options.verb == "promote":
+        return _promote(options)
+    end_without_collecting()
+    with not_collecting():
+        return _rollback(options)
 
 
 def run_promote(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertiform.checkpoint_names import IN_MLFLOW
-from vertiform.cli.compose import compose
+from vertiform.cli.compose import read_plain
 from vertiform.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -67,9 +67,8 @@ def add_tracking_option(parser: argparse.ArgumentParser) -> None:
 
 
 def asked_config(options: argparse.Namespace) -> dict[str, Any]:
-    """Compose what conf/promote.yaml says whatever the model, with the store of `--tracking`."""
-    given = ["domain=any", "task.name=any", f"tracking={options.tracking}"]
-    return compose("promote", given)
+    """Read what conf/promote.yaml says whatever the model, with the store of `--tracking`."""
+    return read_plain("promote", {"domain": "any"}, tracking=options.tracking)
 
 
 def asked_store(options: argparse.Namespace, *, must_exist: bool = True) -> "Store":

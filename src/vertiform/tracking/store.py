@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vertiform.collector import not_collecting
 from vertiform.errors import StorageError, TrackingError, VertiformError
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Store:
     @cached_property
     def client(self) -> "MlflowClient":
         """MLflow's client, imported and connected when first asked for."""
-        return _client(self.uri)
+        with not_collecting():
+            return _client(self.uri)
 
     @property
     def name(self) -> str:
