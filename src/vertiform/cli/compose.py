@@ -47,7 +47,7 @@ def read_plain(door: str, values: Mapping[str, Any], **choices: str) -> dict[str
         if not file.is_file():
             raise _no_choice(group, file.stem)
     try:
-        config = OmegaConf.merge(OmegaConf.load(main), values)
+        config: Any = OmegaConf.merge(OmegaConf.load(main), values)
         del config["defaults"]
         for group, file in files.items():
             config[group] = OmegaConf.load(file)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from vertiform.cli import layout, session
 from vertiform.cli.compose import compose
-from vertiform.collector import end_without_collecting, not_collecting
 from vertiform.errors import EXIT_DONE, EXIT_REFUSED, ConfigError
 from vertiform.files import read_json
 from vertiform.params import read_params
+from vertiform.tracking.collector import end_without_collecting, not_collecting
 
 if TYPE_CHECKING:
     from vertiform.tracking.chain import Decision, Entry

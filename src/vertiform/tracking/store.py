@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vertiform.collector import not_collecting
 from vertiform.errors import StorageError, TrackingError, VertiformError
+from vertiform.tracking.collector import not_collecting
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from vertiform.collector import not_collecting
+from vertiform.tracking.collector import not_collecting
 
 
 def test_it_is_off_within_and_on_again_after_an_error():
