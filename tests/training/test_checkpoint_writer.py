@@ -149,7 +149,7 @@ def test_a_full_disk_is_said_once_and_costs_only_the_checkpoints_it_refused(tmp_
             if step == 6:
                 disk.fill()
             if step == 19:
-                self.while_full = sorted(p.name for p in (disk.folder / "run").glob("[!.]*"))
+                self.while_full = sorted(p.name for p in (disk.folder / "run").glob("step-*"))
                 disk.free()
 
     sink = Filling()
