@@ -8,15 +8,8 @@ import yaml
 
 from tests.tracking.records import FILES, lineage, rebuilt, recorded, recorded_run
 from vertiform.errors import TrackingError
-from vertiform.tracking.rebuild import (
-    TAG,
-    _check_starts,
-    _read,
-    as_markdown,
-    compare,
-    keep_verdict,
-    unlike_lock,
-)
+from vertiform.tracking.rebuild import _check_starts, _read, unlike_lock
+from vertiform.tracking.rebuild_verdict import TAG, as_markdown, compare, keep_verdict
 from vertiform.tracking.scratch import Scratch
 
 OTHER = FILES | {"model.safetensors": "99" * 32}

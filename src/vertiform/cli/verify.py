@@ -12,7 +12,7 @@ from vertiform.cli import session
 from vertiform.errors import EXIT_DONE, EXIT_REFUSED, ConfigError
 
 if TYPE_CHECKING:
-    from vertiform.tracking.rebuild import RebuildVerdict
+    from vertiform.tracking.rebuild_verdict import RebuildVerdict
 
 TOLERANCE = 0.01  # of a score from 0 to 1
 
@@ -49,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
     """Rebuild, compare, keep the verdict on the version, and say it."""
     if options.tolerance < 0:
         raise ConfigError("--tolerance is below 0.", fix="give 0, or a small number such as 0.01.")
-    from vertiform.tracking.rebuild import compare, keep_verdict, rebuild
+    from vertiform.tracking.rebuild import rebuild
+    from vertiform.tracking.rebuild_verdict import compare, keep_verdict
     from vertiform.tracking.recorded import read_recorded
     from vertiform.tracking.registry import resolve
 
@@ -87,7 +88,7 @@ def _scratch(options: argparse.Namespace) -> Iterator[Path]:
 
 def _shown(verdict: "RebuildVerdict") -> str:
     from vertiform.evaluation.tables import text_table
-    from vertiform.tracking.rebuild import HEADER, table_rows
+    from vertiform.tracking.rebuild_verdict import HEADER, table_rows
 
     table = text_table(HEADER, table_rows(verdict))
     answer = ANSWERS[verdict.outcome].format(tolerance=verdict.tolerance)
