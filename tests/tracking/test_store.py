@@ -10,8 +10,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from tests.tracking.servers import free_port
 from vertiform.errors import StorageError, TrackingError
-from vertiform.tracking.store import DATABASE, errors_named, open_store, without_credentials
+from vertiform.tracking.store import (
+    DATABASE,
+    errors_named,
+    open_store,
+    what_went_wrong,
+    without_credentials,
+)
 
 
 def test_the_default_store_lies_at_the_root_with_absolute_paths(store, tmp_path):
@@ -178,3 +185,28 @@ def test_processes_that_open_a_new_store_at_once_all_can_and_see_one(tmp_path):
     answers = [process.communicate() for process in at_once]
     assert [process.returncode for process in at_once] == [0] * 4, answers
     assert len({out for out, _ in answers}) == 1
+
+
+def test_a_request_that_failed_is_told_in_a_few_words(monkeypatch):
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    client = MlflowClient(tracking_uri=f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(MlflowException) as refused:
+        client.get_experiment("0")
+    assert what_went_wrong(refused.value) == "the connection is refused"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("Read timed out. (read timeout=30)", "it does not answer in time"),
+        ("ConnectionResetError(104, 'Connection reset by peer')", "the connection broke off"),
+        ("Max retries exceeded (too many 500 error responses)", "it answers 500"),
+        ("failed with error code 503 != 200", "it answers 503"),
+        ("something else\nover two lines", "API request to http://x something else"),
+    ],
+)
+def test_other_words_of_the_http_library_are_as_short(words, told):
+    assert what_went_wrong(RuntimeError(f"API request to http://x {words}")) == told

@@ -86,7 +86,7 @@ class InBackground:
         """One line when the store stops taking, one when it takes again."""
         if trouble and not self._said:
             logger.warning(
-                "%s takes nothing now (%s). Training goes on; what is logged is kept in %s and "
+                "%s takes nothing now: %s. Training goes on; what is logged is kept in %s and "
                 "sent when it answers.",
                 *(self._store.name, trouble, self._folder),
             )

@@ -27,6 +27,16 @@ ARTIFACTS = "mlartifacts"
 SECONDS_TO_ANSWER = 5.0  # of a store, before we say that it cannot be reached
 RESTART_SERVER = "start the server, or choose tracking=local; `curl <address>/health` shows it."
 
+# Of a request that failed, in the words of the HTTP library: what a person needs of it.
+_REASONS = (
+    (r"Connection refused", "the connection is refused"),
+    (r"timed out", "it does not answer in time"),
+    (r"Name or service not known|Temporary failure in name resolution", "its name is not known"),
+    (r"reset by peer|Connection aborted|RemoteDisconnected|IncompleteRead|Connection broken",
+     "the connection broke off"),
+    (r"too many (\d+) error responses|error code (\d+)", r"it answers \1\2"),
+)  # fmt: skip
+
 logger = logging.getLogger(__name__)
 
 
@@ -167,6 +177,10 @@ def what_went_wrong(error: Exception) -> str:
     if isinstance(error, VertiformError):
         return without_credentials(f"{error.problem} Fix: {error.fix}")
     text = str(error).strip() or type(error).__name__
+    if text.startswith("API request to"):  # a page of the HTTP library's own words
+        for pattern, reason in _REASONS:
+            if found := re.search(pattern, text):
+                return found.expand(reason)
     return without_credentials(text.splitlines()[0][:300])
 
 
