@@ -65,6 +65,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
 def _against(each: dict[str, Any]) -> str:
     if each["target"] is None:
         return ""
+    if "caution" in each:
+        return f"{each['target']}, {each['caution']}"
     return f"{each['target']}, {'reached' if each['ratio'] >= each['target'] else 'missed'}"
 
 
@@ -77,6 +79,8 @@ def _checked(each: dict[str, Any]) -> str:
         said.append(f"macro-F1 {each['f1_macro'][0]:.3f}, {each['f1_macro'][1]:.3f}")
     if "flops_utilisation" in each:
         said.append(f"model FLOPs utilisation {each['flops_utilisation']:.3f}")
+    if "checked" in each:
+        said.append(each["checked"])
     return "; ".join(said)
 
 

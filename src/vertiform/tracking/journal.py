@@ -72,6 +72,9 @@ class Journal:
         self._dropped_lines = 0
         self._groups: dict[tuple[str, ...], int] = {}  # by the names as MLflow accepts them
         self._group_of: dict[tuple[str, ...], int] = {}  # by the names as they come
+        # Of the last points: mostly the next have the same names, the very same objects.
+        self._last_names: tuple[str, ...] = ()
+        self._last_group = -1
         self._is_unsynced = self._is_closed = False
         self.past = _Past(folder / LINES, self._groups)
         self._last_ms = self.past.last_ms
@@ -95,13 +98,13 @@ class Journal:
         if not points:
             return
         names = tuple(points)
-        values = pack([float(value) for value in points.values()])
+        values = pack(points.values())
         with self._written:
-            group = self._group_of.get(names)
-            if group is None:
-                group = self._group_of[names] = self._new_group(names)
+            if names != self._last_names:
+                self._last_group, self._last_names = self._group_named(names), names
             self._last_ms = max(self._last_ms, time.time_ns() // 1_000_000)  # a clock set back
-            self._write(points_line(group, step, self._last_ms, values), is_bounded=True)
+            line = points_line(self._last_group, step, self._last_ms, values)
+            self._write(line, is_bounded=True)
 
     def append(self, kind: str, **values: Any) -> None:
         """Keep a record. What kinds there are and what becomes of each, shipping.py says."""
@@ -158,6 +161,11 @@ class Journal:
                 "before them are kept.",
                 fix="free some space, then train again; what was trained is kept.",
             )
+
+    def _group_named(self, names: tuple[str, ...]) -> int:
+        if names not in self._group_of:
+            self._group_of[names] = self._new_group(names)
+        return self._group_of[names]
 
     def _new_group(self, names: tuple[str, ...]) -> int:
         valid = tuple(map(to_valid_name, names))
