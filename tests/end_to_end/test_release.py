@@ -106,6 +106,18 @@ def test_the_receipt_and_the_run_lead_to_each_other(released):
     assert {"best/val/entity_f1", "test/entity_f1", "train/loss_nats"} <= metrics
 
 
+def test_every_training_run_has_a_note_that_says_how_to_go_on(released):
+    with closing(sqlite3.connect(released / "mlflow.db")) as store:
+        kinds = dict(store.execute("SELECT run_uuid, value FROM tags WHERE key = 'vertiform.kind'"))
+        notes = dict(
+            store.execute("SELECT run_uuid, value FROM tags WHERE key = 'mlflow.note.content'")
+        )
+    assert {"pretrain", "finetune", "start", "baseline"} <= set(kinds.values())
+    for run_id, kind in kinds.items():
+        note = notes[run_id]
+        assert "How to go on" in note or "## Intended use" in note, kind  # register's: the card
+
+
 def test_predict_asks_the_model_at_staging(released):
     answer = run(
         released, "vertiform", "predict", "tiny-names", "--json", "Ada holds the rope", check=True

@@ -71,6 +71,7 @@ def run_finetune(
     from vertiform.evaluation import names
     from vertiform.tasks.task import open_task
     from vertiform.tracking.receipts import Receipt
+    from vertiform.tracking.run_notes import finetune_note
     from vertiform.tracking.runs import run_id_of, start_run
 
     task = instantiate(config["task"])
@@ -100,6 +101,11 @@ def run_finetune(
         parent.log_table("starts", list(rows.values()))
         parent.log_metrics({names.best(name): value for name, value in best.metrics.items()})
         parent.set_tags({"vertiform.best_start": best.name})
+        digests = session.digests_of(lineage)
+        told = finetune_note(
+            parent.name, config, best=best.name, starts=list(rows.values()), data=digests
+        )
+        parent.note(told)
         parent_id = parent.id
     assert best.bundle is not None
     out = out or identity.OUTSIDE_RELEASE / "finetune" / fingerprint
@@ -110,7 +116,7 @@ def run_finetune(
         run_id=run_ids[best.name],
         run_name=f"{data.name} from {best.name}",
         scores=best.metrics,
-        data=session.digests_of(lineage),
+        data=digests,
         config_sha256=fingerprint,
         facts={
             "model": out.as_posix(),
@@ -161,6 +167,7 @@ def _tracked(
 ) -> StartOutcome:
     """Train one start under a run of its own; `kept` has trained, but its run did not end."""
     from vertiform.evaluation import names
+    from vertiform.tracking.run_notes import start_note
     from vertiform.tracking.runs import start_run
     from vertiform.training.checkpoints import fingerprint_of
 
@@ -188,6 +195,10 @@ def _tracked(
             metrics = train(sources, name, fingerprint=fingerprint, run=run)
             seconds = round(time.monotonic() - started, 1)
         run.log_metrics({names.best(key): value for key, value in metrics.items()})
+        read = session.digests_of(sources.lineage)
+        run.note(
+            start_note(run.name, config, start=name, metrics=metrics, seconds=seconds, data=read)
+        )
         values = {"journal": run.journal_name, "metrics": metrics, "seconds": seconds}
         write_json(_finished(sources, name), values)
     return StartOutcome(name, run.journal_name, metrics, seconds, _bundle(sources, name))

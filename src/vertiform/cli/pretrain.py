@@ -89,6 +89,7 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
         if source is not None:
             run.set_tags({"vertiform.start": source.source})
         log_checkpoint(run, out, rebuild="dvc repro pretrain")
+        run.note(_note(config, result, name=run.name, data=session.digests_of(lineage)))
         run_id = run.id
     shutil.rmtree(identity.UNFINISHED / fingerprint, ignore_errors=True)
 
@@ -109,6 +110,24 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
             "epochs": round(result.epochs, 3),
             "shares": result.shares,
         },
+    )
+
+
+def _note(
+    config: dict[str, Any], result: "PretrainResult", *, name: str, data: dict[str, str]
+) -> str:
+    from vertiform.tracking.run_notes import pretrain_note
+
+    return pretrain_note(
+        *(name, config),
+        model=result.out.as_posix(),
+        facts={
+            "parameters": f"{result.parameters:,}",
+            "tokens trained on": f"{result.tokens:,} ({result.epochs:.2f} epochs)",
+            "steps": f"{result.fit.steps:,}, the best {result.fit.best_step}",
+        },
+        metrics=result.metrics,
+        data=data,
     )
 
 

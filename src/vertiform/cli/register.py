@@ -85,6 +85,7 @@ def run_register(
             facts={"domain": config["domain"], "task": task, "start": receipt.facts["best_start"]},
             rebuild=rebuild,
         )
+        # Instead of the note of its training: the card has the scores on the test split as well.
         run.note(card)
     version = register(
         store,
