@@ -32,3 +32,5 @@ def test_a_bug_of_ours_keeps_its_traceback():
 
 def test_a_word_near_nothing_gets_all_choices():
     assert did_you_mean("zzz", ["b", "a"]) == "choose one of: a, b."
+    many = [f"key_{n:02}" for n in range(50)]
+    assert did_you_mean("zzz", many).endswith("key_18, key_19, and 30 more.")

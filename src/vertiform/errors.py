@@ -7,6 +7,7 @@ EXIT_DONE = 0
 EXIT_REFUSED = 1  # a gate said no
 EXIT_USER = 2  # the user can put it right: one line and a `Fix:` line
 EXIT_BUG = 70  # ours
+MOST_CHOICES = 20  # that one message names
 
 
 class VertiformError(Exception):
@@ -39,9 +40,10 @@ class StorageError(VertiformError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint that names the known word nearest to `word`, or all of them if none is near."""
+    """Return a hint that names the known word nearest to `word`, or the known ones if none is."""
     choices = sorted(known)
     near = get_close_matches(word, choices, n=1, cutoff=0.6)
     if near:
         return f"did you mean `{near[0]}`?"
-    return f"choose one of: {', '.join(choices)}."
+    shown, left = choices[:MOST_CHOICES], len(choices) - MOST_CHOICES
+    return f"choose one of: {', '.join(shown)}{f', and {left} more' if left > 0 else ''}."

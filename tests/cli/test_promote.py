@@ -99,3 +99,8 @@ def test_force_without_a_reason_is_refused(project, capsys):
 def test_history_of_a_model_that_does_not_exist_is_two_lines_and_exit_code_2(project, capsys):
     assert ask("history", "sofware-area") == 2
     assert "did you mean `software-area`" in capsys.readouterr().err
+
+
+def test_a_rollback_that_names_no_alias_is_told_how(project, capsys):
+    assert ask("rollback", "software-area", "--reason", "too slow") == 2
+    assert "Fix: write <model>@<alias>, such as software-area@staging." in capsys.readouterr().err

@@ -167,7 +167,12 @@ def _domain_and_task(model: str) -> tuple[str, str]:
 def _rollback(options: argparse.Namespace) -> int:
     from vertiform.tracking.decisions import rollback
 
-    model, _, alias = options.reference.removeprefix("models:/").partition("@")
+    model, at, alias = options.reference.removeprefix("models:/").partition("@")
+    if not at:
+        raise ConfigError(
+            f"`{options.reference}` names no alias.",
+            fix=f"write <model>@<alias>, such as {model}@staging.",
+        )
     config = session.asked_config(options)
     events = _events(config)
     store = session.store_of(config, must_exist=True)
