@@ -45,6 +45,9 @@ class Clock:
     def log_text(self, text: str, file: str) -> None:
         """Drop the text (a MetricSink)."""
 
+    def sync(self) -> None:
+        """There is nothing to sync (a MetricSink)."""
+
     def take(self, step: int) -> None:
         """Note that `step` has ended, on the device too."""
         if torch.cuda.is_available():

@@ -78,6 +78,9 @@ class Journal:
     def log_text(self, text: str, file: str) -> None:
         """Append nothing: a text is a function of the weights, and those are compared whole."""
 
+    def sync(self) -> None:
+        """Sync nothing: a process is killed here, not the machine."""
+
 
 def points_in(journal: Path) -> list[tuple[int, str, float]]:
     """Every comparable point of a journal, as (step, name, value)."""

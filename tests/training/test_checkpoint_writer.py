@@ -11,15 +11,19 @@ import pytest
 import torch
 
 from tests.training.tiny import pretrain_tiny
+from vertiform.errors import StorageError
 from vertiform.training.checkpoint_writer import CheckpointWriter
 from vertiform.training.checkpoints import (
+    MANIFEST,
+    STATE,
+    TENSORS,
     RunCheckpoints,
     damage_of,
     read_checkpoint,
     snapshot_of,
     state_of,
 )
-from vertiform.training.metrics import MemorySink
+from vertiform.training.metrics import MemorySink, NoSink
 
 
 def state_at(step: int, *, best_step: int | None = None) -> dict:
@@ -36,7 +40,7 @@ def run(tmp_path) -> RunCheckpoints:
 
 def test_what_is_saved_is_the_state_at_the_call_whatever_comes_after(run):
     state = state_at(1)
-    with CheckpointWriter(run) as writer:
+    with CheckpointWriter(run, sink=NoSink()) as writer:
         writer.save(state, step=1)
         state["weights"].zero_()
     assert (read_checkpoint(run.at_step(1))["weights"] == 1).all()
@@ -46,7 +50,7 @@ def test_saving_goes_on_while_the_caller_does(run, monkeypatch):
     may_write = threading.Event()
     prune = RunCheckpoints.prune
     monkeypatch.setattr(RunCheckpoints, "prune", lambda self: (may_write.wait(), prune(self)))
-    with CheckpointWriter(run) as writer:
+    with CheckpointWriter(run, sink=NoSink()) as writer:
         writer.save(state_at(1), step=1)
         assert writer.saved_step is None  # the caller is here, the writer is not done
         may_write.set()
@@ -57,7 +61,7 @@ def test_saving_goes_on_while_the_caller_does(run, monkeypatch):
 
 def test_all_is_on_disk_at_the_end_even_of_a_block_that_fails(run):
     with pytest.raises(KeyError):
-        with CheckpointWriter(run) as writer:
+        with CheckpointWriter(run, sink=NoSink()) as writer:
             writer.save(state_at(1), step=1)
             raise KeyError
     assert damage_of(run.at_step(1)) is None
@@ -67,10 +71,10 @@ def test_the_best_weights_are_on_disk_before_the_checkpoint_that_needs_them(run,
     written = []
     monkeypatch.setattr(
         "vertiform.training.checkpoint_writer.write_snapshot",
-        lambda path, snapshot: written.append(path.name),
+        lambda path, snapshot, before_manifest: written.append(path.name),
     )
     monkeypatch.setattr(RunCheckpoints, "prune", lambda self: None)
-    with CheckpointWriter(run) as writer:
+    with CheckpointWriter(run, sink=NoSink()) as writer:
         writer.keep_best({"w": torch.ones(1)}, step=1)
         writer.save(state_at(1, best_step=1), step=1)
         writer.save(state_at(2, best_step=1), step=2)
@@ -79,12 +83,12 @@ def test_the_best_weights_are_on_disk_before_the_checkpoint_that_needs_them(run,
 
 def test_the_best_weights_come_from_memory_or_from_an_earlier_process(run):
     tied = torch.ones(3)
-    with CheckpointWriter(run) as writer:
+    with CheckpointWriter(run, sink=NoSink()) as writer:
         writer.keep_best({"a": tied, "b": tied}, step=1)
         assert not run.folder.exists()
         assert torch.equal(writer.best_weights(1)["b"], tied)
         writer.save(state_at(1, best_step=1), step=1)
-    with CheckpointWriter(run) as later:
+    with CheckpointWriter(run, sink=NoSink()) as later:
         assert torch.equal(later.best_weights(1)["b"], tied)
 
 
@@ -128,6 +132,51 @@ class SmallDisk:
 
     def free(self) -> None:
         (self.folder / "filler").unlink(missing_ok=True)
+
+
+class WatchedSink(NoSink):
+    """Says what stood on the disk when it was asked to sync; its own disk may be full."""
+
+    def __init__(self, run: RunCheckpoints) -> None:
+        self._run = run
+        self.is_full = False
+        self.seen: list[tuple[list[str], list[str]]] = []
+
+    def sync(self):
+        """Note the checkpoints that count, and the files of the one that is being written."""
+        whole = sorted(path.name for path in self._run.folder.glob("step-*"))
+        aside = sorted(path.name for path in self._run.folder.glob(".step-*/*"))
+        self.seen.append((whole, aside))
+        if self.is_full:
+            raise StorageError("The journal cannot be written.", fix="free some space.")
+
+
+def test_a_checkpoint_counts_only_after_what_was_logged_before_it_is_on_disk(run):
+    sink = WatchedSink(run)
+    with CheckpointWriter(run, sink=sink) as writer:
+        writer.save(state_at(1), step=1)
+        writer.save(state_at(2), step=2)
+    assert [whole for whole, _ in sink.seen] == [[], ["step-00000001"]]
+    for _, aside in sink.seen:
+        assert {TENSORS, STATE} <= set(aside)
+        assert MANIFEST not in aside
+
+
+def test_without_room_for_the_journal_the_checkpoint_is_not_saved_and_training_goes_on(run, caplog):
+    sink = WatchedSink(run)
+    with CheckpointWriter(run, sink=sink) as writer:
+        writer.save(state_at(1), step=1)
+        writer.wait()
+        sink.is_full = True
+        writer.save(state_at(2), step=2)
+        writer.wait()
+        assert writer.saved_step == 1
+        assert run.newest_whole() == run.at_step(1)
+        sink.is_full = False
+        writer.save(state_at(3), step=3)
+    assert writer.saved_step == 3
+    told = [record.message for record in caplog.records]
+    assert any("step 2 is not saved" in line and "journal" in line for line in told)
 
 
 @pytest.fixture(params=[FilesCutAt, SmallDisk])

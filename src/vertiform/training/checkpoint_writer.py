@@ -6,7 +6,7 @@ while training goes on. There is one copy: the next save waits until the last on
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ from torch import Tensor
 from vertiform.errors import StorageError
 from vertiform.training.checkpoints import (
     RunCheckpoints,
+    nothing_first,
     snapshot_of,
     state_of,
     write_snapshot,
 )
+from vertiform.training.metrics import MetricSink
 from vertiform.training.sharded import read_sharded
 
 logger = logging.getLogger(__name__)
@@ -31,12 +33,15 @@ class CheckpointWriter:
 
     The best weights are on disk before any checkpoint that needs them. What cannot be written (a
     full disk) is said once; the run goes on, and its last good checkpoint stays.
+    A checkpoint counts once `sink` has on the disk what was logged before it: the steps after it
+    alone are repeated, so what a machine without power loses of those before is lost for good.
     What is a method with an underscore and no more than a call, many processes do together
     (training/sharded_writer.py).
     """
 
-    def __init__(self, run: RunCheckpoints) -> None:
+    def __init__(self, run: RunCheckpoints, *, sink: MetricSink) -> None:
         self._run = run
+        self._sink = sink
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints")
         self._under_way: Future[None] | None = None
         self._state: Any = None  # what _copy returned
@@ -84,8 +89,10 @@ class CheckpointWriter:
     def _copy(self, state: Mapping[str, Any], *, into: Any) -> Any:
         return snapshot_of(state, into=into.tensors if into else None)
 
-    def _put(self, path: Path, copy: Any) -> None:
-        write_snapshot(path, copy)
+    def _put(
+        self, path: Path, copy: Any, *, before_manifest: Callable[[], None] = nothing_first
+    ) -> None:
+        write_snapshot(path, copy, before_manifest=before_manifest)
 
     def _prune(self) -> None:
         self._run.prune()
@@ -99,7 +106,7 @@ class CheckpointWriter:
     def _write(self, state: Any, step: int) -> None:
         try:
             self._write_best()
-            self._put(self._run.at_step(step), state)
+            self._put(self._run.at_step(step), state, before_manifest=self._sink.sync)
             self._prune()
         except (StorageError, OSError) as error:
             if not self._is_failing:

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,17 +75,33 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     write_snapshot(path, snapshot_of(state))
 
 
-def write_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Write a snapshot to folder `path`, whole or not at all."""
+def nothing_first() -> None:
+    """Do nothing before the manifest is written."""
+
+
+def write_snapshot(
+    path: Path, snapshot: Snapshot, *, before_manifest: Callable[[], None] = nothing_first
+) -> None:
+    """Write a snapshot to folder `path`, whole or not at all.
+
+    before_manifest: what has to have succeeded for the checkpoint to count.
+    """
     with folder_written_whole(path) as aside:
-        fill_folder(aside, snapshot, sums={})
+        fill_folder(aside, snapshot, sums={}, before_manifest=before_manifest)
 
 
-def fill_folder(folder: Path, snapshot: Snapshot, *, sums: Mapping[str, str]) -> None:
+def fill_folder(
+    folder: Path,
+    snapshot: Snapshot,
+    *,
+    sums: Mapping[str, str],
+    before_manifest: Callable[[], None],
+) -> None:
     """Write a snapshot, and the manifest; `sums` are the sha256 of what else is in the folder."""
     save_tensors(snapshot.tensors, folder / TENSORS)
     (folder / STATE).write_text(snapshot.plain, encoding="utf-8")
     own = {name: sha256_of(folder / name) for name in (TENSORS, STATE)}
+    before_manifest()
     write_json(folder / MANIFEST, {"format": FORMAT, "sha256": {**own, **sums}})
 
 

@@ -106,7 +106,8 @@ def fit(
         if found:
             logger.info("%s goes on from step %d of %d.", what, first_step, goal.total_steps)
         is_sharded = trainer.strategy == "fsdp"
-        with ShardedWriter(run) if is_sharded else CheckpointWriter(run) as writer:
+        make_writer = ShardedWriter if is_sharded else CheckpointWriter
+        with make_writer(run, sink=sink) as writer:
             feed = Feed(
                 train_batches(first_step * trainer.accumulation),
                 pins=choices.device == "cuda",

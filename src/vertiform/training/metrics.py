@@ -23,6 +23,13 @@ class MetricSink(Protocol):
         """Keep `text` as `file`, a path inside the run's artifacts, whole or not at all."""
         ...
 
+    def sync(self) -> None:
+        """Have on the disk whatever was given before: a checkpoint is never newer than its points.
+
+        Called on the thread that writes checkpoints. Raises StorageError if the disk takes nothing.
+        """
+        ...
+
 
 class NoSink:
     """Keeps nothing: for a run nobody compares."""
@@ -32,6 +39,9 @@ class NoSink:
 
     def log_text(self, text: str, file: str) -> None:
         """Drop the text."""
+
+    def sync(self) -> None:
+        """There is nothing to sync."""
 
 
 class MemorySink:
@@ -48,6 +58,9 @@ class MemorySink:
     def log_text(self, text: str, file: str) -> None:
         """Keep the text, the last one given for a file."""
         self.texts[file] = text
+
+    def sync(self) -> None:
+        """There is no disk."""
 
     def of(self, name: str) -> dict[int, float]:
         """One metric's values by step."""

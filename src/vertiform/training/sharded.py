@@ -28,6 +28,7 @@ from vertiform.training.checkpoints import (
     Snapshot,
     damage_of,
     fill_folder,
+    nothing_first,
     save_tensors,
     snapshot_of,
     state_in,
@@ -74,10 +75,17 @@ def copy_of(state: Mapping[str, Any], *, into: Copy | None = None) -> Copy:
     )
 
 
-def write_sharded(path: Path, copy: Copy, *, group: Any = None) -> None:
+def write_sharded(
+    path: Path,
+    copy: Copy,
+    *,
+    group: Any = None,
+    before_manifest: Callable[[], None] = nothing_first,
+) -> None:
     """Write a checkpoint of which every process has its part. All of them call this, and wait.
 
-    group: torch's, by which they speak; None is that of all.
+    group: torch's, by which they speak; None is that of all. before_manifest: what has to have
+    succeeded, in the first process, for the checkpoint to count.
     Raises StorageError or OSError in every process if one could not; `path` is then untouched.
     """
     rank = place().rank
@@ -88,7 +96,8 @@ def write_sharded(path: Path, copy: Copy, *, group: Any = None) -> None:
         sums_of_all = gathered(sums, group=group)
         with failing_together(group=group):
             if rank == 0:
-                fill_folder(aside, copy.whole, sums=dict(ChainMap(*sums_of_all)))
+                sums = dict(ChainMap(*sums_of_all))
+                fill_folder(aside, copy.whole, sums=sums, before_manifest=before_manifest)
                 written.close()
 
 

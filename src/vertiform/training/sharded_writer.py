@@ -1,6 +1,6 @@
 """Writes the checkpoints of a run whose weights are spread over many processes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from vertiform.training.checkpoint_writer import CheckpointWriter
-from vertiform.training.checkpoints import RunCheckpoints
+from vertiform.training.checkpoints import RunCheckpoints, nothing_first
 from vertiform.training.distributed import is_first_rank
+from vertiform.training.metrics import MetricSink
 from vertiform.training.sharded import Copy, copy_of, read_sharded, write_sharded
 
 
@@ -20,8 +21,8 @@ class ShardedWriter(CheckpointWriter):
     other in a group of their own, or they would take the turns of the training threads.
     """
 
-    def __init__(self, run: RunCheckpoints) -> None:
-        super().__init__(run)
+    def __init__(self, run: RunCheckpoints, *, sink: MetricSink) -> None:
+        super().__init__(run, sink=sink)
         self._group = dist.new_group(backend="gloo")
 
     def best_weights(self, step: int) -> Mapping[str, Tensor] | None:
@@ -36,8 +37,10 @@ class ShardedWriter(CheckpointWriter):
     def _copy(self, state: Mapping[str, Any], *, into: Copy | None) -> Copy:
         return copy_of(state, into=into)
 
-    def _put(self, path: Path, copy: Copy) -> None:
-        write_sharded(path, copy, group=self._group)
+    def _put(
+        self, path: Path, copy: Copy, *, before_manifest: Callable[[], None] = nothing_first
+    ) -> None:
+        write_sharded(path, copy, group=self._group, before_manifest=before_manifest)
 
     def _prune(self) -> None:
         if is_first_rank():
