@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.tracking.breakage import killed_run
 from tests.tracking.examples import a_run
 from vertiform.cli.main import main
+from vertiform.tracking.claims import SEEN_TAG
+from vertiform.tracking.shipping import Shipment
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,8 +124,23 @@ def test_json_is_json_where_a_metric_is_not_a_number(project, runs):
     assert json.loads(runs("--json")[1])[0]["metrics"] == {"val/loss_nats": "nan"}
 
 
+def test_a_run_whose_process_is_gone_is_lost_once_it_gave_no_sign_for_long(project, runs):
+    """With what the shipper itself writes: the sign comes with the run."""
+    folder = killed_run(project, steps=2)
+    shipment = Shipment(project, folder)
+    shipment.ship(max_seconds=60, is_owner_gone=False)  # as if it were alive
+    assert "lost?" not in runs()[1]
+    long_ago = f"{time.time() - 120:.0f}"
+    project.client.set_tag(shipment.state.run_id, SEEN_TAG, long_ago)
+    assert "lost?" in runs()[1]
+    shipment.ship(max_seconds=60, is_owner_gone=True)
+    _, table, _ = runs()
+    assert "lost?" not in table
+    assert "killed" in table.lower()
+
+
 def test_a_lost_run_is_shown_with_what_finishes_it(project, runs):
-    tags = {"vertiform.kind": "pretrain", "vertiform.seen": f"{time.time() - 120:.0f}"}
+    tags = {"vertiform.kind": "pretrain", SEEN_TAG: f"{time.time() - 120:.0f}"}
     project.client.create_run(project.experiment_id("software"), run_name="gone", tags=tags)
     _, table, _ = runs()
     assert "lost?" in table

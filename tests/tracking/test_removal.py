@@ -6,6 +6,7 @@ import pytest
 
 from tests.tracking.examples import a_run, logged_model, registered
 from vertiform.errors import TrackingError
+from vertiform.tracking.index import ask
 from vertiform.tracking.inventory import read_inventory
 from vertiform.tracking.registry import register
 from vertiform.tracking.removal import erase_runs, remove_runs, remove_versions, size_of_run
@@ -18,6 +19,18 @@ def test_a_deleted_run_can_be_restored_with_its_files(store):
     assert read_inventory(store).runs[run.id].is_deleted
     store.client.restore_run(run.id)
     assert [file.path for file in store.client.list_artifacts(run.id) if "note" in file.path]
+
+
+def test_a_run_that_went_is_listed_no_more(store):
+    with a_run(store):
+        pass
+    assert num_listed(store) == 1
+    remove_runs(store, read_inventory(store).runs.values())
+    assert num_listed(store) == 0
+
+
+def num_listed(store) -> int:
+    return ask(store, lambda answers: answers.count(), root=store.root)
 
 
 def test_a_run_that_is_deleted_already_is_passed_over(store):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tracking.breakage import failing, killed_run
 from tests.tracking.examples import a_run
 from vertiform.tracking import records, shipping
 from vertiform.tracking.claims import OWNER_TAG, SEEN_TAG, signs_of
@@ -20,58 +21,6 @@ from vertiform.tracking.locks import is_locked
 from vertiform.tracking.shipper import journals_of, shipping_lock, unshipped
 from vertiform.tracking.shipping import REFUSED, NotYetError, Shipment
 from vertiform.tracking.store import store_at
-
-
-class FailingClient:
-    """MLflow's client, except that some calls fail: before they reach it, or after they worked."""
-
-    def __init__(self, client, *, before=0, after=0, on=("log_batch",)):
-        self.client, self.before, self.after, self.on, self.batches = client, before, after, on, []
-
-    def __getattr__(self, name):
-        real = getattr(self.client, name)
-        return self._failing(name, real) if name in self.on else real
-
-    def _failing(self, name, real):
-        def call(*args, **options):
-            if self.before > 0:
-                self.before -= 1
-                raise ConnectionError("the store is away")
-            self.batches.append(len(options.get("metrics", ())))
-            answer = real(*args, **options)
-            if self.after > 0:
-                self.after -= 1
-                raise ConnectionError("the answer got lost")
-            return answer
-
-        return call
-
-
-def failing(store, **options):
-    """The store with a client of that kind."""
-    other = store_at(store.uri, root=store.root)
-    vars(other)["client"] = FailingClient(store.client, **options)
-    return other
-
-
-def killed_run(store, *, steps, name="area from scratch"):
-    """The journal of a run whose process died after `steps` steps."""
-    code = f"""
-import os, signal
-from pathlib import Path
-from tests.tracking.examples import a_run
-from vertiform.tracking import runs
-from vertiform.tracking.store import store_at
-store = store_at({store.uri!r}, root=Path({str(store.root)!r}))
-with a_run(store, {name!r}, identity="one") as run:
-    for step in range({steps}):
-        run.log_points({{"train/loss_nats": step / 7}}, step=step)
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-    done = subprocess.run([sys.executable, "-c", code], check=False)
-    assert done.returncode == -signal.SIGKILL
-    (folder,) = unshipped(journals_of(store.root), store.name)
-    return folder
 
 
 def history(store, run_id, name="train/loss_nats"):
@@ -283,6 +232,7 @@ def test_copies_of_one_journal_on_two_machines_do_not_both_add_to_its_run(store,
 IN_BACKGROUND = """
 import os, signal, sys, time
 from pathlib import Path
+from tests.tracking.breakage import failing, killed_run
 from tests.tracking.examples import a_run
 from vertiform.tracking.store import store_at
 store = store_at(None, root=Path(sys.argv[1]))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vertiform.errors import StorageError
+from vertiform.tracking.claims import SEEN_TAG
 from vertiform.tracking.store import Store, without_credentials
 
 FORMAT = "1"  # of the tables below; an index of another format is built anew
@@ -179,7 +180,7 @@ def _insert_run(connection: sqlite3.Connection, record: RunRecord) -> int | None
             record.started_ms,
             record.ended_ms,
             tags.get("mlflow.parentRunId", ""),
-            number_in(tags.get("vertiform.seen", "")),
+            number_in(tags.get(SEEN_TAG, "")),
         ),
     ).lastrowid
 

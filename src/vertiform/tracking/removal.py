@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertiform.errors import TrackingError
+from vertiform.tracking.index_changes import mark_changed
 from vertiform.tracking.inventory import Inventory, RunFacts, VersionFacts
 from vertiform.tracking.leftovers import Piece, size_of
 from vertiform.tracking.registry import aliases_of
@@ -47,6 +48,7 @@ def remove_runs(store: Store, runs: Iterable[RunFacts]) -> int:
             if store.client.search_model_versions(f"run_id = '{run.id}'"):
                 continue
             store.client.delete_run(run.id)
+        mark_changed(store, run.id, root=store.root)  # or `vertiform runs` would go on showing it
         num_removed += 1
     return num_removed
 
