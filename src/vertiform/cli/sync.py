@@ -31,12 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
         action="store_true",
         help="send everything once more, to a store that was put back to an earlier state",
     )
+    parser.add_argument(
+        "--anew",
+        action="store_true",
+        help="send the named journals as new runs, to a store that does not know theirs any more",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Send everything. Exit code 2 if the store does not take it."""
     from vertiform.tracking.shipper import journals_of, shipping_lock
 
+    if options.anew and not options.journals:
+        raise TrackingError(
+            "--anew makes new runs, and no journal is named.",
+            fix="name the folders below runs/journals whose runs the store does not know.",
+        )
     store = session.asked_store(options, must_exist=False)
     journals = journals_of(Path.cwd())
     lock = shipping_lock(journals, store)
@@ -49,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
             )
         time.sleep(0.2)
     try:
-        _send(store, _chosen(options, store, journals), again=options.again)
+        _send(store, _chosen(options, store, journals), options)
     finally:
         lock.release()
     return EXIT_DONE
@@ -72,25 +82,35 @@ def _chosen(options: argparse.Namespace, store: "Store", journals: Path) -> "lis
     return [Shipment(store, folder) for folder in found]
 
 
-def _send(store: "Store", shipments: "list[Shipment]", *, again: bool) -> None:
-    from vertiform.tracking.shipping import NotYetError
+def _prepare(shipment: "Shipment", options: argparse.Namespace) -> None:
+    if options.anew:
+        for name in shipment.send_anew():
+            print(f"{shipment.folder}: {name} stays with the old run; it is no longer here")
+    elif options.again:
+        shipment.send_again()
+
+
+def _send(store: "Store", shipments: "list[Shipment]", options: argparse.Namespace) -> None:
+    from vertiform.tracking.shipping import NotYetError, RunGoneError
 
     sent = failed = 0
     trouble = ""
+    fix = "see that it answers and lets you in, then run `vertiform sync` again; it goes on."
     for shipment in shipments:
-        if again:
-            shipment.send_again()
         try:
+            _prepare(shipment, options)
             _send_one(shipment)
         except NotYetError as error:
             failed, trouble = failed + 1, str(error)
+            if isinstance(error, RunGoneError):
+                fix = f"`vertiform sync --anew {shipment.folder}` sends it as a new run."
         else:
             sent += 1
             print(f"{shipment.folder}: run {shipment.state.run_id}, {_state_of(shipment)}")
     if failed:
         raise TrackingError(
             f"{store.name} does not take {failed} of {len(shipments)} journals: {trouble}.",
-            fix="see that it answers and lets you in, then run `vertiform sync` again; it goes on.",
+            fix=fix,
         )
     print(f"{store.name} has all of {sent} journals." if sent else "There is nothing to send.")
 

@@ -11,11 +11,12 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vertiform.errors import TrackingError
 from vertiform.files import read_json, write_json
 from vertiform.tracking import records
 from vertiform.tracking.claims import SECONDS_BETWEEN_SIGNS, other_owner, signs_of
 from vertiform.tracking.index_changes import mark_changed
-from vertiform.tracking.journal import LINES, OWNER
+from vertiform.tracking.journal import LINES, OWNER, SPOOL
 from vertiform.tracking.journal_lines import (
     Damaged,
     Groups,
@@ -56,6 +57,10 @@ class Shipped:
 
 class NotYetError(Exception):
     """The store takes nothing now; the same call later may succeed."""
+
+
+class RunGoneError(NotYetError):
+    """The store does not know the run: it was erased, or the store was put back to before it."""
 
 
 def read_shipped(folder: Path) -> Shipped:
@@ -121,6 +126,41 @@ class Shipment:
     def send_again(self) -> None:
         """Forget how far it was: for a store that was put back to an earlier state."""
         self._note(position=0, is_ended=False)
+
+    def send_anew(self) -> list[str]:
+        """Forget the run as well, so that all becomes a new one: the store does not know it.
+
+        Returns the files that only the old run had. Raises TrackingError if the store knows the
+        run, which then would be there twice, and for what was added to another journal's run.
+        """
+        if first_record(self.folder / LINES).get("kind") == "attach":
+            raise TrackingError(
+                f"{self.folder} holds what was added to the run {self.state.run_id}, which was "
+                "made elsewhere.",
+                fix="send the journal of that run anew, then run the command that added to it.",
+            )
+        if self._is_known():
+            raise TrackingError(
+                f"{self._store.name} has the run {self.state.run_id} of {self.folder}.",
+                fix="use `vertiform sync --again`, which sends what it lacks to the same run.",
+            )
+        self._note(run_id=None, position=0, is_ended=False, is_creating=False)
+        self._groups, self._owners = Groups(), []
+        return self._files_brought()
+
+    def _is_known(self) -> bool:
+        try:
+            self._check_run_is_there()
+        except RunGoneError:
+            return False
+        return self.state.run_id is not None
+
+    def _files_brought(self) -> list[str]:
+        """The files that were brought to MLflow, whose copies here were removed then."""
+        lines = read_lines(self.folder / LINES, start=0, groups=Groups())
+        kept = [line.content for line in lines if isinstance(line.content, Mapping)]
+        files = [record for record in kept if record.get("kind") == "file"]
+        return [r["name"] for r in files if not (self.folder / SPOOL / r["spooled"]).exists()]
 
     def _ship_lines(self, *, until: float) -> None:
         metrics: list[Metric] = []
@@ -220,6 +260,8 @@ class Shipment:
             if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
                 raise NotYetError(what_went_wrong(error)) from error
             state = "gone"
+        if state == "gone":
+            raise RunGoneError(f"{self._store.name} has no run {self.state.run_id}")
         if state != "active":
             raise NotYetError(
                 f"run {self.state.run_id} is {state} in {self._store.name}; `mlflow runs restore "
@@ -345,6 +387,8 @@ class Shipment:
                 client.log_batch(run_id, tags=tags, synchronous=True)
                 self._signed = time.monotonic()
         except Exception as error:
+            if getattr(error, "error_code", "") in HOPELESS:
+                self._check_run_is_there()
             raise NotYetError(what_went_wrong(error)) from error
         if other is not None:
             raise NotYetError(f"the run {run_id} is going on elsewhere, by {other}")
