@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import PERMISSION_DENIED
+
 from vertiform.tracking.shipper import journals_of, unshipped
 from vertiform.tracking.store import store_at
 
@@ -34,6 +37,30 @@ class FailingClient:
             return answer
 
         return call
+
+
+class DenyingClient:
+    """MLflow's client, except that some calls are answered as a server does who lacks the right."""
+
+    def __init__(self, client, *, denied):
+        self.client, self.denied, self.asked = client, denied, []
+
+    def __getattr__(self, name):
+        return self._deny(name) if name in self.denied else getattr(self.client, name)
+
+    def _deny(self, name):
+        def call(*args, **options):
+            self.asked.append(name)
+            raise MlflowException("Permission denied", error_code=PERMISSION_DENIED)
+
+        return call
+
+
+def denying(store, *denied):
+    """The store with a client of that kind."""
+    other = store_at(store.uri, root=store.root)
+    vars(other)["client"] = DenyingClient(store.client, denied=denied)
+    return other
 
 
 def failing(store, **options):

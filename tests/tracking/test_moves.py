@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.tracking.examples import Shelf, promoted
+from tests.tracking.breakage import denying
+from tests.tracking.examples import Shelf, promoted, registered
 from tests.tracking.races import STEPS, Step, Stopped, promoting, race
 from vertiform.errors import TrackingError
 from vertiform.tracking import moves
-from vertiform.tracking.chain import APPLIED
+from vertiform.tracking.chain import APPLIED, WITHDRAWN
 from vertiform.tracking.decisions import rollback
 from vertiform.tracking.history import history, outcome, verify
-from vertiform.tracking.registry import resolve, verified_files
+from vertiform.tracking.registry import aliases_of, resolve, verified_files
 
 BEFORE_SET = Step("set_registered_model_alias", "staging")
 AFTER_SET = Step("set_registered_model_alias", "staging", after=True)
@@ -110,6 +111,35 @@ def test_a_process_killed_at_any_step_leaves_the_old_version_or_the_new_one_whol
     assert at_staging(shelf) == following.number
     assert verify(shelf.store, shelf.name, root=tmp_path) == []
     assert rollback(shelf.store, shelf.name, "staging", reason="").decision.version == stands
+
+
+def test_who_may_decide_but_not_move_the_alias_withdraws_and_nobody_waits(shelf, tmp_path):
+    """A server lets somebody write the ledger, but not the model."""
+    shelf.promoted()
+    wanted = shelf.next_version()
+    denied = denying(shelf.store, "set_registered_model_alias")
+    with pytest.raises(TrackingError, match=r"does not let .* do this"):
+        promoted(denied, wanted)
+    assert denied.client.asked == ["set_registered_model_alias"]
+    assert at_staging(shelf) == 1
+    chain = history(shelf.store, shelf.name)
+    assert [outcome(chain, entry) for entry in chain.entries] == ["moved", "withdrawn"]
+    assert "does not let" in chain.entries[-1].marks[WITHDRAWN]
+    started = time.monotonic()
+    promoted(shelf.store, wanted)
+    assert time.monotonic() - started < moves.LEASE_SECONDS / 2
+    assert at_staging(shelf) == wanted.number
+    assert verify(shelf.store, shelf.name, root=tmp_path) == []
+
+
+@pytest.mark.parametrize("denied", ["create_registered_model", "create_model_version"])
+def test_a_server_without_the_ledger_says_who_makes_it(store, tmp_path, monkeypatch, denied):
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    version = registered(store, tmp_path)
+    with pytest.raises(TrackingError, match=r"`vertiform-decisions`.*does not let ada") as error:
+        promoted(denying(store, denied), version)
+    assert "python -m scripts.server.accounts ada promote" in error.value.fix
+    assert "staging" not in aliases_of(store, version.name)
 
 
 @pytest.mark.slow

@@ -5,8 +5,10 @@ transaction with a unique number, in every database and through its server. So e
 version of the registered model LEDGER, and the number says who came first.
 """
 
+import os
 from typing import TYPE_CHECKING
 
+from vertiform.errors import TrackingError
 from vertiform.evaluation.tables import markdown_table
 from vertiform.tracking.chain import Chain, Decision, Entry, chain_of
 from vertiform.tracking.limits import REGISTRY_TEXT_CHARACTERS, shortened
@@ -53,12 +55,11 @@ def append(store: Store, decision: Decision) -> None:
 
     with errors_named(store.uri):
         try:
-            patiently(lambda: _create(store, decision))
+            _create_anyhow(store, decision)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            _create_ledger(store)
-            patiently(lambda: _create(store, decision))
+            if error.error_code == "PERMISSION_DENIED" and not _is_seen(store):
+                raise _not_ours_to_make(store) from error
+            raise
 
 
 def mark(store: Store, entry: Entry, key: str, text: str) -> None:
@@ -66,6 +67,19 @@ def mark(store: Store, entry: Entry, key: str, text: str) -> None:
     text = shortened(text, REGISTRY_TEXT_CHARACTERS, whole_in="the log")
     with errors_named(store.uri):
         patiently(lambda: store.client.set_model_version_tag(LEDGER, str(entry.number), key, text))
+
+
+def _create_anyhow(store: Store, decision: Decision) -> None:
+    """Make the entry, and the ledger before it if it is the first one."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        patiently(lambda: _create(store, decision))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        _create_ledger(store)
+        patiently(lambda: _create(store, decision))
 
 
 def _create(store: Store, decision: Decision) -> None:
@@ -88,6 +102,28 @@ def _create_ledger(store: Store) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+
+
+def _is_seen(store: Store) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.client.get_registered_model(LEDGER)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "PERMISSION_DENIED"):
+            return False
+        raise
+    return True
+
+
+def _not_ours_to_make(store: Store) -> TrackingError:
+    user = os.environ.get("MLFLOW_TRACKING_USERNAME", "you")
+    return TrackingError(
+        f"{store.name} has no ledger of decisions (the registered model `{LEDGER}`) that {user} "
+        f"can see, and does not let {user} make one.",
+        fix=f"let an admin run `python -m scripts.server.accounts {user} promote`, which makes it "
+        "(docs/team-server.md says what it needs on another server).",
+    )
 
 
 def _entry(version: "MlflowVersion") -> Entry:
