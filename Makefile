@@ -16,8 +16,9 @@ demo: $(READY)  ## take the embedded domain from raw text to a tested model at `
 test: $(READY)  ## run the tests: the fast ones first, then those that start processes
 	@pytest -n 2 -m "not slow" && pytest -m slow
 
-test-slow: $(READY)  ## kill training a hundred times, and log when and what came of it
+test-slow: $(READY)  ## kill, fill, cut and plant: an hour of faults; docs/reliability.md
 	@VERTIFORM_KILL_LOG=reports/kills.txt pytest -m kill tests/training/test_kills.py
+	@pytest -m fault tests/faults
 
 check: $(READY)  ## lint, format, types, walls between the rooms, contract tests: the pre-commit set
 	@ruff check . && ruff format --check . && pyrefly check && lint-imports && pytest -n 2 tests/contracts -m "not slow"

@@ -100,3 +100,27 @@ def test_a_name_that_could_mean_a_file_outside_is_told(name):
 @pytest.mark.parametrize("name", ["x", "a/b.json", "a..b", "...", "f1/C++", "100%", ".hidden/x"])
 def test_a_name_inside_is_left_alone(name):
     assert not leads_outside(name)
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_is_too(tmp_path, monkeypatch):
+    """Only a machine that loses power would show it, no process that is killed: so, the calls."""
+    seen = []
+    real_sync, real_replace = os.fsync, Path.replace
+
+    def fsync(file):
+        seen.append("sync of " + Path(f"/proc/self/fd/{file}").readlink().name)
+        real_sync(file)
+
+    def replace(path, target):
+        seen.append(f"rename to {Path(target).name}")
+        return real_replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    write_json(tmp_path / "x.json", {})
+    assert seen[0].startswith("sync of .x.json.")
+    assert seen[1:] == ["rename to x.json", f"sync of {tmp_path.name}"]
+    seen.clear()
+    with folder_written_whole(tmp_path / "folder") as aside:
+        (aside / "a").write_text("new")
+    assert seen == ["sync of a", "rename to folder", f"sync of {tmp_path.name}"]

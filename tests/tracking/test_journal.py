@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vertiform.errors import StorageError, TrackingError
+from vertiform.tracking import journal as journal_module
 from vertiform.tracking.journal import LINES, Journal
 from vertiform.tracking.journal_lines import (
     Damaged,
@@ -238,6 +239,7 @@ def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path):
     assert json.loads(done.stdout) <= 4000  # the limit was met
     assert points(tmp_path) == [("a", step, float(step)) for step in range(200)]
     assert done.stderr.count("Training goes on; what is logged is held in memory") == 1
+    assert done.stderr.count("is written again; nothing is lost") == 1
 
 
 def test_a_journal_is_on_the_disk_within_a_second(tmp_path, monkeypatch):
@@ -250,6 +252,18 @@ def test_a_journal_is_on_the_disk_within_a_second(tmp_path, monkeypatch):
         assert time.monotonic() - logged < 5
         time.sleep(0.01)
     assert synced[0] - logged < 1.0
+    journal.close()
+
+
+def test_who_saves_a_checkpoint_has_all_that_was_logged_on_the_disk_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal_module, "SECONDS_BETWEEN_SYNCS", 3600)
+    journal = Journal(tmp_path)
+    journal.append_points({"a": 1.0}, step=1)
+    synced = []
+    real = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda file: synced.append(file) or real(file))
+    journal.sync()
+    assert len(synced) == 1
     journal.close()
 
 

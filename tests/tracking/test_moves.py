@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 import time
 from contextlib import closing, contextmanager
 from itertools import groupby, pairwise
@@ -150,6 +151,19 @@ def test_a_move_that_was_begun_and_never_finished_is_told(shelf, tmp_path, short
     assert [outcome(chain, entry) for entry in chain.entries] == ["moved", "begun, never finished"]
     (problem,) = verify(shelf.store, shelf.name, root=tmp_path)
     assert "Begun, never finished" in problem.problem
+
+
+@pytest.mark.slow
+def test_a_move_waits_for_one_that_is_in_the_middle(shelf, tmp_path):
+    shelf.promoted()
+    first, second = shelf.next_version(), shelf.next_version()
+    sleeper = stopped(shelf, first.number, tmp_path, BEFORE_SET)
+    waker = threading.Timer(0.5, sleeper.wake)
+    waker.start()
+    entry = promoted(shelf.store, second)
+    waker.join()
+    assert entry.decision.before == first.number
+    assert at_staging(shelf) == second.number
 
 
 @pytest.mark.slow

@@ -14,10 +14,10 @@ import pytest
 from tests.tracking.breakage import failing, killed_run
 from tests.tracking.examples import a_run
 from vertiform.tracking import records, shipping
-from vertiform.tracking.claims import OWNER_TAG, SEEN_TAG, signs_of
+from vertiform.tracking.claims import OWNER_TAG, SEEN_TAG, ours_of, signs_of
 from vertiform.tracking.journal import LINES, OWNER, Journal
 from vertiform.tracking.journal_lines import pack, points_line, record_line
-from vertiform.tracking.locks import is_locked
+from vertiform.tracking.locks import is_locked, this_process
 from vertiform.tracking.shipper import journals_of, shipping_lock, unshipped
 from vertiform.tracking.shipping import REFUSED, NotYetError, Shipment
 from vertiform.tracking.store import store_at
@@ -217,16 +217,32 @@ def test_copies_of_one_journal_on_two_machines_do_not_both_add_to_its_run(store,
         journal = Journal(copy)
         journal.append("resumed", store=store.name, owner="process 7 on moon since today")
         journal.append_points({"train/loss_nats": 1.0}, step=1)
+        journal.close()
+        (copy / OWNER).write_text('{"host": "moon", "pid": 7, "since": "today"}')
         for tag, value in signs_of("process 5 on earth since yesterday").items():
             store.client.set_tag(run.id, tag, value)
         with pytest.raises(NotYetError, match="is going on elsewhere, by process 5 on earth"):
             Shipment(elsewhere, copy).ship(max_seconds=5)
-        journal.close()
         store.client.set_tag(run.id, SEEN_TAG, str(int(time.time()) - 100))  # silent since
         Shipment(elsewhere, copy).ship(max_seconds=5, is_owner_gone=False)
         tags = store.client.get_run(run.id).data.tags
         assert tags[OWNER_TAG] == "process 7 on moon since today"
     assert history(store, run.id) == [(0, 0.0), (1, 1.0)]
+
+
+def test_a_former_owner_that_lives_is_not_followed():
+    """It may have the journal that this one is a copy of: its silence is waited for."""
+    host = this_process().host
+    present, other = str(this_process()), subprocess.Popen(["sleep", "60"])
+    lives = f"process {other.pid} on {host} since today"
+    elsewhere = f"process {other.pid} on moon since today"
+    before = f"process {os.getpid()} on {host} since yesterday"  # this one, in an earlier run
+    try:
+        assert ours_of([lives, elsewhere, before, present]) == [present, before]
+    finally:
+        other.kill()
+        other.wait()
+    assert ours_of([lives, present]) == [present, lives]
 
 
 IN_BACKGROUND = """

@@ -222,19 +222,19 @@ class Journal:
         self._dropped_lines += 1
 
     def _write_held(self) -> None:
+        had_held = bool(self._held)
         while self._held and not self._try_write(self._held[0]):
             self._held_bytes -= len(self._held.popleft())
+        if had_held and not self._held and not self._dropped_lines:
+            logger.warning("The journal %s is written again; nothing is lost.", self.folder)
 
     def _sync_now_and_then(self) -> None:
         while not self._is_closed:
             with self._changed:
                 self._changed.wait(SECONDS_BETWEEN_SYNCS)
-            had_held = bool(self._held)
             with self._written:
                 self._write_held()
                 is_due, self._is_unsynced = self._is_unsynced, False
-            if had_held and not self._held:
-                logger.warning("The journal %s is written again; nothing is lost.", self.folder)
             if is_due and not self._is_closed:
                 with suppress(OSError):  # tried again with the next lines; `close` tells
                     os.fdatasync(self._file)

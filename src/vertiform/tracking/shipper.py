@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vertiform.doors import prepare_environment
+from vertiform.errors import StorageError
 from vertiform.tracking.journal import LINES, OWNER
 from vertiform.tracking.journal_lines import first_record
 from vertiform.tracking.locks import Lock, is_locked
@@ -30,8 +31,8 @@ SECONDS_IDLE = 5.0  # without a run that is going on, before it ends
 SECONDS_LINGERING = 600.0  # that it tries for runs that have ended, at a store that takes nothing
 SECONDS_OF_A_TURN = 5.0  # for one journal, before the next has its turn
 LONGEST_PAUSE = 16.0  # seconds, between tries at a store that takes nothing
-# Of one request: the shipper itself tries again, and says meanwhile why nothing arrives.
-REQUESTS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+# Of one request, at most. It is made once: the shipper itself tries again, and says why.
+SECONDS_OF_A_REQUEST = 30
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def ensure_shipper(store: Store, journals: Path) -> None:
         subprocess.Popen(
             [sys.executable, "-m", "vertiform.tracking.shipper", "--journals", str(journals)],
             cwd=store.root,
-            env=os.environ | REQUESTS | {URI: store.uri},
+            env=os.environ | {URI: store.uri},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -93,7 +94,10 @@ def serve(store: Store, journals: Path, lock: Lock) -> None:
     while lock.is_in_place():
         folders = unshipped(journals, store.name)
         shipments = {f: shipments.get(f) or Shipment(store, f) for f in folders}
+        before = _bytes_sent(shipments.values())
         is_stuck = not _one_turn(shipments.values())
+        if _bytes_sent(shipments.values()) > before:  # it answered, if only for a moment
+            pause, stuck_since = SECONDS_BETWEEN_TURNS, None
         now = time.monotonic()
         stuck_since = (stuck_since or now) if is_stuck else None
         pause = min(pause * 2, LONGEST_PAUSE) if is_stuck else SECONDS_BETWEEN_TURNS
@@ -110,12 +114,16 @@ def _one_turn(shipments: Iterable[Shipment]) -> bool:
     for shipment in shipments:
         try:
             shipment.ship(max_seconds=SECONDS_OF_A_TURN)
-        except NotYetError as error:
+        except (NotYetError, StorageError) as error:  # the disk of the journal may be full, too
             logger.info("%s: %s", shipment.folder.name, error)
             is_taken = False
         except FileNotFoundError:  # someone removed it
             continue
     return is_taken
+
+
+def _bytes_sent(shipments: Iterable[Shipment]) -> int:
+    return sum(shipment.state.position for shipment in shipments)
 
 
 def _is_behind(shipments: Iterable[Shipment]) -> bool:
@@ -135,7 +143,7 @@ def main() -> None:
     parser.add_argument("--journals", type=Path, required=True)
     journals = parser.parse_args().journals
     prepare_environment()
-    os.environ.update(REQUESTS)
+    _ask_once()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     store = store_at(os.environ.pop(URI), root=Path.cwd())
     lock = shipping_lock(journals, store)
@@ -145,6 +153,12 @@ def main() -> None:
             serve(store, journals, lock)
         finally:
             lock.release()
+
+
+def _ask_once() -> None:
+    seconds = min(SECONDS_OF_A_REQUEST, int(os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"]))
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(seconds)
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 from vertiform.errors import TrackingError
 from vertiform.files import read_json, write_json
 from vertiform.tracking import records
-from vertiform.tracking.claims import SECONDS_BETWEEN_SIGNS, other_owner, signs_of
+from vertiform.tracking.claims import (
+    SECONDS_BETWEEN_SIGNS,
+    is_same_process,
+    other_owner,
+    ours_of,
+    signs_of,
+)
 from vertiform.tracking.index_changes import mark_changed
 from vertiform.tracking.journal import LINES, OWNER, SPOOL
 from vertiform.tracking.journal_lines import (
@@ -165,7 +171,7 @@ class Shipment:
     def _ship_lines(self, *, until: float) -> None:
         metrics: list[Metric] = []
         position = self.state.position
-        if self._owners and self.state.run_id and self.bytes_left:
+        if self._is_present_owner_known and self.state.run_id and self.bytes_left:
             self._give_sign_if_due()
         for line in read_lines(self.folder / LINES, start=position, groups=self._groups):
             if isinstance(line.content, Points):
@@ -350,6 +356,14 @@ class Shipment:
         elif self._owner_gone_since is None and self._owners:
             self._give_sign_if_due()
 
+    @property
+    def _is_present_owner_known(self) -> bool:
+        """Whether the last owner read is the one that writes; in a copy, another may follow."""
+        holder = holder_of(self.folder / OWNER)
+        return bool(self._owners) and (
+            holder is None or is_same_process(self._owners[-1], str(holder))
+        )
+
     def _is_owner_gone(self) -> bool:
         if is_locked(self.folder / OWNER):
             self._owner_gone_since = None
@@ -381,7 +395,7 @@ class Shipment:
 
         client, run_id = self._store.client, self._run_id
         try:
-            other = other_owner(self._store, run_id, ours=self._owners)
+            other = other_owner(self._store, run_id, ours=ours_of(self._owners))
             if other is None:
                 tags = [RunTag(*tag) for tag in signs_of(self._owners[-1]).items()]
                 client.log_batch(run_id, tags=tags, synchronous=True)

@@ -181,7 +181,10 @@ def what_went_wrong(error: Exception) -> str:
         for pattern, reason in _REASONS:
             if found := re.search(pattern, text):
                 return found.expand(reason)
-    return without_credentials(text.splitlines()[0][:300])
+    lines = text.splitlines()
+    if len(lines) > 1 and lines[0].startswith("(raised as a result of"):  # SQLAlchemy's preface
+        lines = lines[1:]
+    return without_credentials(lines[0][:300])
 
 
 def without_credentials(text: str) -> str:
