@@ -78,6 +78,6 @@ def database_restored(folder: Path, scale: Scale) -> Row:
     return place.row(
         "the database restored from a backup older than the last promotion",
         saw=f"{line_with(said, 'is older than what was seen')}` and `{place.shown(line)}",
-        happened="a run, a model and its promotion were gone; `vertiform sync --again` and `--anew` "
-        "brought the runs",
+        happened="a run, a model and its promotion were gone; `vertiform sync --again` and then "
+        "`--anew` brought the runs",
     )
