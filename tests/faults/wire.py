@@ -64,6 +64,7 @@ def server_never_up(folder: Path, scale: Scale) -> Row:
     place.uri = server.uri
     try:
         trainer = place.trainer("run").start()
+        wait_until(lambda: len(trainer.accepted) > 500, alive=trainer.process, said=trainer)
         saw = line_with(trainer.finish(), "`vertiform sync` sends it")
         assert place.kill_shipper()  # as a machine that is switched off does
         assert place.position() == 0
