@@ -17,8 +17,8 @@ from benchmarks import report, tracking_queries
 from benchmarks.measure import in_turn, row
 from vertiform.doors import prepare_environment
 
-STEPS = {"milliseconds": 5, "rounds": 21, "steps": 100}
-POINTS = {"rounds": 3, "peer_seconds": 10, "points": 100_000, "many": 1_000_000}
+STEPS = {"milliseconds": 5, "rounds": 6, "steps": 100}
+POINTS = {"rounds": 3, "peer_seconds": 5, "points": 30_000, "many": 1_000_000}
 SMOKE_STEPS = {"milliseconds": 5, "rounds": 3, "steps": 20}
 SMOKE_POINTS = {"rounds": 1, "peer_seconds": 2, "points": 4_000, "many": 20_000}
 ON_SQLITE = "Lightning's MLFlowLogger on SQLite"
@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 def steps_rows(*, is_smoke: bool) -> list[Row]:
     """Log calls, what they add to a step, and how soon they are on the disk."""
-    spec, rounds = (SMOKE_STEPS, 1) if is_smoke else (STEPS, 3)
+    spec, rounds = (SMOKE_STEPS, 1) if is_smoke else (STEPS, 2)
     runs = in_turn("tracking_steps", ("all",), spec, rounds=rounds)["all"]
     return [
         *(_call_row(runs, side, num) for side, num in (("ours", 20), ("ours_one", 1))),
@@ -47,18 +47,20 @@ def steps_rows(*, is_smoke: bool) -> list[Row]:
 def _call_row(runs: Sequence[Row], side: str, num: int) -> Row:
     p50 = _median(run[f"{side}_log_us"]["p50"] for run in runs)
     peer = _median(run["peer_log_us"]["p99"] for run in runs)
+    aside = sum(run[f"{side}_log_us"]["put_aside"] for run in runs)
     return limit_row(
         f"log() of {num}, between steps of 5 ms, p99",
         [run[f"{side}_log_us"]["p99"] for run in runs],
         limit=50,
         measure="microseconds",
-        checked=f"p50 {p50:.1f}; MLFlowLogger with 20: p99 {peer:,.0f}",
+        checked=f"p50 {p50:.1f}; of {sum(run['steps'] for run in runs):,} calls {aside} lost their "
+        f"core and do not count; MLFlowLogger with 20: p99 {peer:,.0f}",
     )
 
 
 def _step_row(runs: Sequence[Row], peer: str, peer_is: str, *, target: float | None) -> Row:
     blocks = {
-        side: [{"milliseconds_per_step": each} for run in runs for each in run[f"{side}_ms"]]
+        side: [{"CPU_milliseconds_a_step": each} for run in runs for each in run[f"{side}_cpu_ms"]]
         for side in ("ours", peer)
     }
     made = row(
@@ -67,12 +69,12 @@ def _step_row(runs: Sequence[Row], peer: str, peer_is: str, *, target: float | N
         blocks["ours"],
         blocks[peer],
         peer_is=peer_is,
-        key="milliseconds_per_step",
+        key="CPU_milliseconds_a_step",
         less_is_better=True,
     )
-    cpu = [_median(ms for run in runs for ms in run[f"{side}_cpu_ms"]) for side in ("ours", peer)]
-    calls = _median(run["ours_log_us"]["p50"] for run in runs)
-    said = f"CPU {cpu[0]:.3f}, {cpu[1]:.3f} ms a step; the call {calls / 50:.2f}% of 5 ms"
+    wall = [_median(ms for run in runs for ms in run[f"{side}_ms"]) for side in ("ours", peer)]
+    call = _median(run["ours_log_us"]["p50"] for run in runs)
+    said = f"by the clock {wall[0]:.2f}, {wall[1]:.2f} ms; the call itself {call / 50:.2f}% of 5 ms"
     return made | {"checked": said}
 
 

@@ -7,6 +7,7 @@ SQLite meanwhile), and that log through Lightning's MLFlowLogger to SQLite. The 
 
 import json
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -47,7 +48,11 @@ class Work:
 
 
 class Block:
-    """What one block of steps measured, in nanoseconds."""
+    """What one block of steps measured, in nanoseconds.
+
+    A call during which the system gave this thread's core to another one is not among `calls`: its
+    time is that of whatever else runs on the machine.
+    """
 
     def __init__(self, work: Work, log: LogPoints, *, steps: int, first: int, num: int) -> None:
         self.logged_at, self.calls, self.steps = [], [], []
@@ -57,13 +62,16 @@ class Block:
         for step, values in enumerate(drawn, start=first):
             work()
             points = dict(zip(NAMES[:num], values, strict=True))
+            kept = _times_put_aside()
             called = time.perf_counter_ns()
             log(points, step)
             ended = time.perf_counter_ns()
-            self.calls.append(ended - called)
+            if _times_put_aside() == kept:
+                self.calls.append(ended - called)
             self.logged_at.append(ended)
             self.steps.append(ended - begun)
             begun = ended
+        self.put_aside = steps - len(self.calls)
         self.cpu_per_step = (time.process_time_ns() - cpu) / steps
 
 
@@ -104,7 +112,11 @@ def measured(spec: Mapping[str, Any]) -> dict[str, Any]:
         found[f"{side}_ms"] = [statistics.fmean(b.steps) / 1e6 for b in of_side]
         found[f"{side}_cpu_ms"] = [b.cpu_per_step / 1e6 for b in of_side]
         calls = [call / 1000 for b in of_side for call in b.calls]
-        found[f"{side}_log_us"] = {"p50": quantile(calls, 0.5), "p99": quantile(calls, 0.99)}
+        found[f"{side}_log_us"] = {
+            "p50": quantile(calls, 0.5),
+            "p99": quantile(calls, 0.99),
+            "put_aside": sum(b.put_aside for b in of_side),
+        }
     logged = [at for side in ("ours", "ours_one") for b in blocks[side] for at in b.logged_at]
     delays = sorted(syncs.delay_after(at) / 1e6 for at in logged)
     return found | {"disk_ms": {"p50": quantile(delays, 0.5), "max": delays[-1]}}
@@ -147,9 +159,13 @@ def _sink(sink: MetricSink) -> LogPoints:
 
 
 def _seconds(work: Callable[[], None]) -> float:
-    begun = time.perf_counter()
+    begun = time.thread_time()  # of this thread alone: others may share the core
     work()
-    return time.perf_counter() - begun
+    return time.thread_time() - begun
+
+
+def _times_put_aside() -> int:
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
 
 
 if __name__ == "__main__":
