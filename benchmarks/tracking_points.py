@@ -20,7 +20,7 @@ from tests.tracking.examples import a_run
 from tests.tracking.servers import free_port, started
 from vertiform.doors import prepare_environment
 from vertiform.tracking.runs import Run, run_id_of
-from vertiform.tracking.shipping import read_shipped
+from vertiform.tracking.shipped import read_shipped
 from vertiform.tracking.store import Store, store_at
 
 Point = tuple[str, int, float]

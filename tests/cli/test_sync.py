@@ -10,7 +10,7 @@ import pytest
 
 from tests.tracking.breakage import killed_run
 from tests.tracking.examples import a_run
-from vertiform.tracking.shipping import read_shipped
+from vertiform.tracking.shipped import read_shipped
 from vertiform.tracking.store import DATABASE, open_store
 
 STEPS = 5

@@ -14,7 +14,8 @@ from tests.faults.rows import Row
 from tests.faults.scale import Scale
 from vertiform.tracking.journal import LINES
 from vertiform.tracking.journal_lines import Damaged, Groups, read_lines
-from vertiform.tracking.shipping import REFUSED, read_shipped
+from vertiform.tracking.shipped import read_shipped
+from vertiform.tracking.shipping import REFUSED
 
 BLOCK = 512  # bytes, of a disk
 

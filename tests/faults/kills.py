@@ -10,7 +10,7 @@ from tests.faults.place import Place, Trainer, line_with, wait_until
 from tests.faults.rows import Row
 from tests.faults.scale import SEED, Scale
 from tests.faults.server import Server
-from vertiform.tracking.shipping import read_shipped
+from vertiform.tracking.shipped import read_shipped
 
 KILLS_OF_ONE_RUN = 25
 

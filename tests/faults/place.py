@@ -26,8 +26,8 @@ from vertiform.tracking.registry import (
     find_version,
     verified_files,
 )
+from vertiform.tracking.shipped import read_shipped
 from vertiform.tracking.shipper import journals_of, unshipped
-from vertiform.tracking.shipping import read_shipped
 from vertiform.tracking.store import Store, open_store
 
 REPOSITORY = Path(__file__).parents[2]

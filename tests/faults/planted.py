@@ -149,9 +149,9 @@ BUGS = (
     ),
     Bug(
         "another owner of the run is not asked for",
-        "tracking/shipping.py",
-        "            other = other_owner(self._store, run_id, ours=ours_of(self._owners))\n",
-        "            other = None\n",
+        "tracking/owner.py",
+        "        other = other_owner(self._store, run_id, ours=ours_of(self._names))\n",
+        "        other = None\n",
         f"{SHIPPING}::test_copies_of_one_journal_on_two_machines_do_not_both_add_to_its_run",
     ),
     Bug(

@@ -13,13 +13,16 @@ import pytest
 
 from tests.tracking.breakage import failing, killed_run
 from tests.tracking.examples import a_run
-from vertiform.tracking import records, shipping
+from vertiform.files import write_json
+from vertiform.tracking import records
+from vertiform.tracking import shipped as shipped_state
 from vertiform.tracking.claims import OWNER_TAG, SEEN_TAG, ours_of, signs_of
 from vertiform.tracking.journal import LINES, OWNER, Journal
 from vertiform.tracking.journal_lines import pack, points_line, record_line
 from vertiform.tracking.locks import is_locked, this_process
+from vertiform.tracking.shipped import NotYetError
 from vertiform.tracking.shipper import journals_of, shipping_lock, unshipped
-from vertiform.tracking.shipping import REFUSED, NotYetError, Shipment
+from vertiform.tracking.shipping import REFUSED, Shipment
 from vertiform.tracking.store import store_at
 
 
@@ -67,8 +70,8 @@ def test_a_run_whose_creation_was_not_answered_is_found_again(store):
 def test_a_shipper_that_is_killed_and_forgets_how_far_it_was_sends_nothing_twice(store):
     folder = killed_run(store, steps=1500)
     state = shipped(Shipment(store, folder))
-    (folder / shipping.SHIPPED).unlink()
-    shipping.write_json(folder / shipping.SHIPPED, asdict(shipping.Shipped(run_id=state.run_id)))
+    (folder / shipped_state.SHIPPED).unlink()
+    write_json(folder / shipped_state.SHIPPED, asdict(shipped_state.Shipped(run_id=state.run_id)))
     shipped(Shipment(store, folder))
     assert history(store, state.run_id) == [(step, step / 7) for step in range(1500)]
 

@@ -91,7 +91,7 @@ def _prepare(shipment: "Shipment", options: argparse.Namespace) -> None:
 
 
 def _send(store: "Store", shipments: "list[Shipment]", options: argparse.Namespace) -> None:
-    from vertiform.tracking.shipping import NotYetError, RunGoneError
+    from vertiform.tracking.shipped import NotYetError, RunGoneError
 
     sent = failed = 0
     trouble = ""

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from vertiform.tracking.journal import LINES
+from vertiform.tracking.shipped import NotYetError, Shipped, read_shipped
 from vertiform.tracking.shipper import ensure_shipper, is_whole
-from vertiform.tracking.shipping import NotYetError, Shipment, Shipped, read_shipped
+from vertiform.tracking.shipping import Shipment
 from vertiform.tracking.store import Store
 
 SECONDS_BETWEEN_LOOKS = 2.0

@@ -31,8 +31,8 @@ from vertiform.tracking.limits import (
 from vertiform.tracking.lineage import Lineage
 from vertiform.tracking.locks import this_process
 from vertiform.tracking.run_facts import log_config, log_lineage
+from vertiform.tracking.shipped import Shipped, read_shipped
 from vertiform.tracking.shipper import journals_of
-from vertiform.tracking.shipping import Shipped, read_shipped
 from vertiform.tracking.store import Store, errors_named, without_credentials
 
 IDENTITY_CHARACTERS = 24  # of a run's identity, that its journal is named by

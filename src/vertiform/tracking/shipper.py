@@ -21,7 +21,8 @@ from vertiform.errors import StorageError
 from vertiform.tracking.journal import LINES, OWNER
 from vertiform.tracking.journal_lines import first_record
 from vertiform.tracking.locks import Lock, is_locked
-from vertiform.tracking.shipping import NotYetError, Shipment, read_shipped
+from vertiform.tracking.shipped import NotYetError, read_shipped
+from vertiform.tracking.shipping import Shipment
 from vertiform.tracking.store import Store, store_at, without_credentials
 
 JOURNALS = Path("runs") / "journals"  # below a project's root

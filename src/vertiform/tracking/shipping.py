@@ -7,20 +7,13 @@ that is sent again once; records.py says the same of every other kind of record.
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertiform.errors import TrackingError
-from vertiform.files import read_json, write_json
+from vertiform.files import write_json
 from vertiform.tracking import records
-from vertiform.tracking.claims import (
-    SECONDS_BETWEEN_SIGNS,
-    is_same_process,
-    other_owner,
-    ours_of,
-    signs_of,
-)
 from vertiform.tracking.index_changes import mark_changed
 from vertiform.tracking.journal import LINES, OWNER, SPOOL
 from vertiform.tracking.journal_lines import (
@@ -32,50 +25,21 @@ from vertiform.tracking.journal_lines import (
     read_lines,
 )
 from vertiform.tracking.limits import METRICS_PER_BATCH, in_batches
-from vertiform.tracking.locks import Lock, holder_of, is_locked
+from vertiform.tracking.locks import Lock, holder_of
+from vertiform.tracking.owner import Owner
+from vertiform.tracking.shipped import SHIPPED, NotYetError, RunGoneError, read_shipped
 from vertiform.tracking.store import Store, what_went_wrong
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-SHIPPED = "shipped.json"
 SHIPPING = "shipping.lock"  # held by the one process that sends it
 REFUSED = "refused.txt"  # what MLflow would never take, a line each, and lines that are damaged
 SECONDS_BETWEEN_NOTES = 1.0  # of how far it is
-SECONDS_UNTIL_DEAD = 15.0  # that a run's process may be gone before the run counts as killed
 # What MLflow answers when the same call can never succeed.
 HOPELESS = frozenset({"INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"})
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Shipped:
-    """How much of a journal MLflow has. Lost or stale it costs time only: all is sent again."""
-
-    run_id: str | None = None
-    position: int = 0  # bytes of the journal
-    is_ended: bool = False  # the run's state is final, until its process takes it up again
-    is_creating: bool = False  # a call that creates the run was begun
-    refused: int = 0  # points and records that MLflow would never take, and damaged lines
-    trouble: str = ""  # why nothing is taken now
-
-
-class NotYetError(Exception):
-    """The store takes nothing now; the same call later may succeed."""
-
-
-class RunGoneError(NotYetError):
-    """The store does not know the run: it was erased, or the store was put back to before it."""
-
-
-def read_shipped(folder: Path) -> Shipped:
-    """Read how far the journal in `folder` is; what cannot be read is nothing yet."""
-    try:
-        values = read_json(folder / SHIPPED)
-        return Shipped(**{f.name: values[f.name] for f in fields(Shipped)})
-    except (OSError, ValueError, KeyError, TypeError):
-        return Shipped()
 
 
 class Shipment:
@@ -86,10 +50,8 @@ class Shipment:
         self.folder = folder
         self.state = read_shipped(folder)
         self._noted, self._noted_at = self.state, time.monotonic()
-        self._signed = -SECONDS_BETWEEN_SIGNS
-        self._owner_gone_since: float | None = None
+        self._owner = Owner(store, folder)
         self._groups = Groups()
-        self._owners: list[str] = []  # the processes that wrote this journal, one after another
         self._read_past()
 
     @property
@@ -151,7 +113,7 @@ class Shipment:
                 fix="use `vertiform sync --again`, which sends what it lacks to the same run.",
             )
         self._note(run_id=None, position=0, is_ended=False, is_creating=False)
-        self._groups, self._owners = Groups(), []
+        self._groups, self._owner = Groups(), Owner(self._store, self.folder)
         return self._files_brought()
 
     def _is_known(self) -> bool:
@@ -171,7 +133,7 @@ class Shipment:
     def _ship_lines(self, *, until: float) -> None:
         metrics: list[Metric] = []
         position = self.state.position
-        if self._is_present_owner_known and self.state.run_id and self.bytes_left:
+        if self._owner.is_present_known and self.state.run_id and self.bytes_left:
             self._give_sign_if_due()
         for line in read_lines(self.folder / LINES, start=position, groups=self._groups):
             if isinstance(line.content, Points):
@@ -182,7 +144,7 @@ class Shipment:
             self._send(metrics)
             metrics = []
             if not isinstance(line.content, Points):
-                self._note_owner(line)
+                self._owner.read(line)
                 self._apply(line)
             position = line.end
             self._advance(position)
@@ -198,21 +160,16 @@ class Shipment:
         state = read_shipped(self.folder)
         if state != self._noted:
             self.state = self._noted = state
-            self._groups, self._owners = Groups(), []
+            self._groups, self._owner = Groups(), Owner(self._store, self.folder)
             self._read_past()
 
     def _read_past(self) -> None:
         """Learn from what was sent before how the rest is to be read."""
         if self.state.position:
             for line in read_lines(self.folder / LINES, start=0, groups=self._groups):
-                self._note_owner(line)
+                self._owner.read(line)
                 if line.end >= self.state.position:
                     return
-
-    def _note_owner(self, line: Line) -> None:
-        owner = line.content.get("owner") if isinstance(line.content, Mapping) else None
-        if owner and owner not in self._owners[-1:]:  # a line is applied until it is taken
-            self._owners.append(owner)
 
     def _advance(self, position: int) -> None:
         self.state = replace(self.state, position=position)
@@ -341,36 +298,19 @@ class Shipment:
                 self._run_id, record["status"], end_time=record["time_ms"]
             )
         self._note(is_ended=True)
-        mark_changed(
-            self._store, self._run_id, root=self._store.root
-        )  # runs that had ended are looked at no more
+        # The index looks no more at runs that had ended.
+        mark_changed(self._store, self._run_id, root=self._store.root)
 
     def _see_to_the_owner(self, is_gone: bool | None) -> None:
         """Give a sign of life, or end the run of a process that died without a word."""
         if self.state.is_ended or self.state.run_id is None:
             return
         if is_gone is None:
-            is_gone = self._is_owner_gone()
+            is_gone = self._owner.is_gone()
         if is_gone:
             self._end_for_owner()
-        elif self._owner_gone_since is None and self._owners:
+        elif self._owner.is_there:
             self._give_sign_if_due()
-
-    @property
-    def _is_present_owner_known(self) -> bool:
-        """Whether the last owner read is the one that writes; in a copy, another may follow."""
-        holder = holder_of(self.folder / OWNER)
-        return bool(self._owners) and (
-            holder is None or is_same_process(self._owners[-1], str(holder))
-        )
-
-    def _is_owner_gone(self) -> bool:
-        if is_locked(self.folder / OWNER):
-            self._owner_gone_since = None
-            return False
-        now = time.monotonic()
-        self._owner_gone_since = self._owner_gone_since or now
-        return now - self._owner_gone_since > SECONDS_UNTIL_DEAD
 
     def _end_for_owner(self) -> None:
         last = (self.folder / LINES).stat().st_mtime
@@ -386,20 +326,14 @@ class Shipment:
         client.set_terminated(self._run_id, "KILLED", end_time=time_ms)
 
     def _give_sign_if_due(self) -> None:
-        if time.monotonic() - self._signed > SECONDS_BETWEEN_SIGNS:
+        if self._owner.is_sign_due:
             self._give_sign()
 
     def _give_sign(self) -> None:
         """Say that our process is alive, unless another one has the run: then nothing is sent."""
-        from mlflow.entities import RunTag
-
-        client, run_id = self._store.client, self._run_id
+        run_id = self._run_id
         try:
-            other = other_owner(self._store, run_id, ours=ours_of(self._owners))
-            if other is None:
-                tags = [RunTag(*tag) for tag in signs_of(self._owners[-1]).items()]
-                client.log_batch(run_id, tags=tags, synchronous=True)
-                self._signed = time.monotonic()
+            other = self._owner.give_sign(run_id)
         except Exception as error:
             if getattr(error, "error_code", "") in HOPELESS:
                 self._check_run_is_there()
