@@ -251,7 +251,6 @@ def test_a_former_owner_that_lives_is_not_followed():
 IN_BACKGROUND = """
 import os, signal, sys, time
 from pathlib import Path
-from tests.tracking.breakage import failing, killed_run
 from tests.tracking.examples import a_run
 from vertiform.tracking.store import store_at
 store = store_at(None, root=Path(sys.argv[1]))
