@@ -195,18 +195,17 @@ class Journal:
 
     def _try_write(self, line: bytes) -> str:
         """Append it; "" if it is there whole, else why it is not there at all."""
+        trouble = ""
         try:
             written = os.write(self._file, line)
         except OSError as error:
             written, trouble = 0, error.strerror or str(error)
-        else:
-            trouble = os.strerror(errno.ENOSPC)
         if written == len(line):
             self._size += written
             self._is_unsynced = True
             return ""
         os.ftruncate(self._file, self._size)  # half a line would be joined to the next one
-        return trouble
+        return trouble or os.strerror(errno.ENOSPC)
 
     def _hold(self, line: bytes) -> None:
         self._held.append(line)
