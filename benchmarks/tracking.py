@@ -17,7 +17,7 @@ from benchmarks import report, tracking_queries
 from benchmarks.measure import in_turn, row
 from vertiform.doors import prepare_environment
 
-STEPS = {"milliseconds": 5, "rounds": 6, "steps": 100}
+STEPS = {"milliseconds": 5, "rounds": 4, "steps": 500}
 POINTS = {"rounds": 3, "peer_seconds": 5, "points": 30_000, "many": 1_000_000}
 SMOKE_STEPS = {"milliseconds": 5, "rounds": 3, "steps": 20}
 SMOKE_POINTS = {"rounds": 1, "peer_seconds": 2, "points": 4_000, "many": 20_000}
