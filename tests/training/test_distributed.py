@@ -115,6 +115,7 @@ def kill_at(folder: Path, name: str, strategy: str, *, step: int) -> None:
     assert not (folder / name).exists()
 
 
+@pytest.mark.slow
 def test_killed_copies_go_on_to_the_same_bits(folder, alone):
     kill_at(folder, "killed", "ddp", step=8)
     resumed = {each["resumed_from"] for each in together(2, run, folder, "killed", "ddp")}
@@ -159,6 +160,7 @@ def _run_until_signalled(folder: Path, name: str, strategy: str) -> None:
     pretrain_tiny(folder, name, sink=SignallingSink(), trainer=trainer_with(strategy=strategy))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_sigterm_to_one_process_saves_and_ends_them_all(folder, alone, strategy):
     name = f"terminated-{strategy}"

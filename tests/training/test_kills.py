@@ -143,6 +143,7 @@ def kill_and_compare(folder, log, *, work: str, workers: int, accumulation: int,
     return story
 
 
+@pytest.mark.slow
 def test_a_run_killed_twice_for_real_ends_in_the_same_bits(folder, log):
     story = kill_and_compare(folder, log, work="mlm", workers=0, accumulation=2, kills=2)
     assert len(story.kills) == 2
