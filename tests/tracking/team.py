@@ -48,7 +48,8 @@ class Team:
             if user is not None:
                 patch.setenv("MLFLOW_TRACKING_USERNAME", user)
                 patch.setenv("MLFLOW_TRACKING_PASSWORD", password or self.passwords[user])
-            yield open_store(self.server.address, root=Path.cwd())
+            with tempfile.TemporaryDirectory() as root:  # where journals go
+                yield open_store(self.server.address, root=Path(root))
 
     def environment_of(self, user: str) -> dict[str, str]:
         """Return the environment of a command that this person runs."""

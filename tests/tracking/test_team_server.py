@@ -23,6 +23,7 @@ from scripts.server.postgresql import RUNS, USERS, binaries, client_environment
 from tests.tracking.examples import LINEAGE, REBUILD, a_run, logged_model, promoted
 from tests.tracking.team import WEBHOOK_SECRET, Team, team
 from vertiform.errors import EXIT_USER, TrackingError
+from vertiform.tracking import following
 from vertiform.tracking.decisions import rollback
 from vertiform.tracking.history import history, verify
 from vertiform.tracking.registry import (
@@ -168,10 +169,14 @@ def test_without_the_right_password_nobody_comes_in(a_team, user, why):
             assert "guessed-by-somebody" not in str(refused.value)
 
 
-def test_a_reader_opens_no_run_where_others_train(shelf):
-    with shelf.store_of("bob") as store, pytest.raises(TrackingError, match="does not let bob"):
-        with a_run(store):
+def test_a_reader_opens_no_run_where_others_train(shelf, caplog, monkeypatch):
+    monkeypatch.setattr(following, "SECONDS_IN_TROUBLE", 0.1)
+    with shelf.store_of("bob") as store:
+        with a_run(store) as run:
             pass
+        assert "does not have all of the run `area from scratch` yet" in caplog.text
+        with pytest.raises(TrackingError, match=r"is not in .* yet: .*does not let"):
+            _ = run.id
 
 
 def test_no_secret_is_in_a_log_a_file_a_database_or_a_command_line(shelf, tmp_path):

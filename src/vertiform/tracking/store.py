@@ -34,6 +34,8 @@ _REASONS = (
     (r"Name or service not known|Temporary failure in name resolution", "its name is not known"),
     (r"reset by peer|Connection aborted|RemoteDisconnected|IncompleteRead|Connection broken",
      "the connection broke off"),
+    (r"error code 403", "it does not let you do this (403)"),
+    (r"error code 401", "it does not know you (401)"),
     (r"too many (\d+) error responses|error code (\d+)", r"it answers \1\2"),
 )  # fmt: skip
 
