@@ -14,7 +14,7 @@ demo: $(READY)  ## take the embedded domain from raw text to a tested model at `
 	@vertiform report
 
 test: $(READY)  ## run the tests: the fast ones first, then those that start processes
-	@pytest -n 2 -m "not slow" && pytest -m slow
+	@pytest -n 2 -m "not slow" && pytest -n 2 --dist loadfile -m slow
 
 test-slow: $(READY)  ## kill, fill, cut and plant: an hour of faults; docs/reliability.md
 	@VERTIFORM_KILL_LOG=reports/kills.txt pytest -m kill tests/training/test_kills.py
