@@ -205,6 +205,9 @@ def test_a_request_that_failed_is_told_in_a_few_words(monkeypatch):
         ("ConnectionResetError(104, 'Connection reset by peer')", "the connection broke off"),
         ("Max retries exceeded (too many 500 error responses)", "it answers 500"),
         ("failed with error code 503 != 200", "it answers 503"),
+        ("failed with error code 403 != 200", "it does not let you do this (403)"),
+        ("failed with error code 401 != 200", "it does not know you (401)"),
+        ("[Errno -2] Name or service not known", "its name is not known"),
         ("something else\nover two lines", "API request to http://x something else"),
     ],
 )
