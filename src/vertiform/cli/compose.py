@@ -11,7 +11,7 @@ from vertiform.errors import ConfigError, VertiformError, did_you_mean
 
 CONF = Path("conf")
 PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
-ALLOWED_TARGETS = "vertiform."  # a config may name nothing outside our own modules
+ALLOWED_TARGETS = ("vertiform.",)  # a config may name nothing outside our own modules
 
 
 def compose(door: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -94,19 +94,22 @@ def write_yaml(values: dict[str, Any]) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(values))
 
 
-def instantiate(section: Any) -> Any:
-    """Build what `_target_` keys in `section` name. Raises ConfigError outside our own modules."""
+def instantiate(section: Any, *, allowed: tuple[str, ...] = ALLOWED_TARGETS, **given: Any) -> Any:
+    """Build what `_target_` keys in `section` name, with the keywords in `given` besides.
+
+    Raises ConfigError for what lies outside the modules that are allowed: our own.
+    """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate as hydra_instantiate
 
     for target in _targets(section):
-        if not target.startswith(ALLOWED_TARGETS):
+        if not target.startswith(allowed):
             raise ConfigError(
                 f"The configuration asks to build `{target}`, which is not part of Vertiform.",
-                fix=f"name a class or function below `{ALLOWED_TARGETS}` as _target_.",
+                fix=f"name a class or function below `{'` or `'.join(allowed)}` as _target_.",
             )
     try:
-        return hydra_instantiate(OmegaConf.create(section), _convert_="all")
+        return hydra_instantiate(OmegaConf.create(section), _convert_="all", **given)
     except InstantiationException as error:
         if isinstance(error.__cause__, VertiformError):
             raise error.__cause__ from None  # what our own class found wrong with its values
