@@ -10,6 +10,7 @@ from tests.tasks.small import (
     ones_and_twos,
     tiny_checkpoint,
 )
+from tests.training.judges import Scripted
 from vertiform.batches.examples import GroupedParams
 from vertiform.errors import ConfigError
 from vertiform.evaluation import names
@@ -19,6 +20,7 @@ from vertiform.tasks.rows import read_task
 from vertiform.training.finetune import Recipe, finetune
 from vertiform.training.metrics import MemorySink
 from vertiform.training.optimizers import AdamW
+from vertiform.training.pruning import Pruned
 from vertiform.training.schedules import WarmupLinear
 from vertiform.training.starts import Start, load_start
 from vertiform.training.trainer import TrainerParams
@@ -119,6 +121,15 @@ def test_it_logs_what_every_run_logs(learned):
 def test_the_best_weights_are_kept_and_not_the_last(learned):
     result, sink = learned
     assert result.fit.best_metrics[names.VAL_F1_MACRO] == max(sink.of(names.VAL_F1_MACRO).values())
+
+
+def test_a_judge_ends_a_fine_tuning_that_then_leaves_no_model(area, pretrained, tmp_path):
+    sink, recipe = MemorySink(), replace(RECIPE, validate_every_epochs=1)
+    judge = Scripted(prunes_at=range(1000))
+    with pytest.raises(Pruned) as pruned:
+        run(area, pretrained, tmp_path / "out", judge=judge, sink=sink, recipe=recipe)
+    assert list(sink.of(names.VAL_F1_MACRO)) == [pruned.value.step] == list(judge.heard)
+    assert not (tmp_path / "out").exists()
 
 
 def test_confidences_are_calibrated(learned):

@@ -7,6 +7,7 @@ from lightning.pytorch import Callback, LightningModule
 
 from vertiform.training.callbacks.dropout import CountedDropout
 from vertiform.training.callbacks.health import Health
+from vertiform.training.callbacks.judging import Judging
 from vertiform.training.callbacks.keeper import Keeper
 from vertiform.training.callbacks.meter import Meter
 from vertiform.training.callbacks.preemption import Preemption
@@ -16,7 +17,7 @@ from vertiform.training.callbacks.show import Show
 from vertiform.training.callbacks.watch import Watch
 from vertiform.training.checkpoint_writer import CheckpointWriter
 from vertiform.training.checkpoints import RunCheckpoints
-from vertiform.training.distributed import Place
+from vertiform.training.distributed import Place, from_first
 from vertiform.training.energy import Energy, counters_of
 from vertiform.training.feed import Feed
 from vertiform.training.goal import Goal
@@ -24,6 +25,7 @@ from vertiform.training.gpus import gpus_of, uuids_of
 from vertiform.training.hardware import Choices
 from vertiform.training.machine import Machine
 from vertiform.training.metrics import MetricSink
+from vertiform.training.pruning import Judge
 from vertiform.training.samples import GivesSamples
 from vertiform.training.trainer import TrainerParams
 
@@ -53,6 +55,7 @@ def crew_of(
     disk: Path,
     seed: int,
     what: str,
+    judge: Judge | None,
 ) -> Crew:
     """Put together what goes with the training of `module`; its arguments are those of fit.
 
@@ -89,9 +92,18 @@ def crew_of(
         *(preemption, health, meter, watch),
         *([progress] if own.rank == 0 else []),
         *([Show(sink)] if isinstance(module, GivesSamples) else []),
+        *_judging(judge, goal=goal, health=health),
         keeper,  # last: what is saved has been logged
     ]
     return Crew(callbacks=callbacks, meter=meter, keeper=keeper, energy=energy)
+
+
+def _judging(judge: Judge | None, *, goal: Goal, health: Health) -> list[Callback]:
+    """What asks the judge: in every process if the first has one, since all wait for its answer."""
+    if not from_first(lambda: judge is not None):
+        return []
+    monitor, total_steps = goal.monitor, goal.total_steps
+    return [Judging(judge, health=health, monitor=monitor, total_steps=total_steps)]
 
 
 def _watching(

@@ -24,6 +24,7 @@ from vertiform.training.fit import FitResult, fit
 from vertiform.training.goal import Goal
 from vertiform.training.metrics import MetricSink
 from vertiform.training.optimizers import AdamW
+from vertiform.training.pruning import Judge
 from vertiform.training.schedules import Schedule
 from vertiform.training.starts import Start, load_start
 from vertiform.training.task_module import TaskModule, TwoRates
@@ -85,15 +86,16 @@ def finetune(
     fingerprint: str,
     trainer: TrainerParams,
     sink: MetricSink,
+    judge: Judge | None = None,
 ) -> FinetuneResult:
     """Train a network for a task from one start, and write it to the folder `out` (tasks.bundle).
 
     name:       of the start, for people.
     pretrained: the folder that pretraining wrote; the starts "new" and "domain" need it.
-    checkpoints, fingerprint: see training.fit; a killed run goes on when it is called again.
+    checkpoints, fingerprint, judge: see training.fit; a killed run goes on when it is called again.
 
     Equal arguments give equal weights, bit for bit, on one machine with one number of threads.
-    Raises TrainingError, CorpusError or ConfigError, with nothing written to `out`.
+    Raises TrainingError, CorpusError, ConfigError or Pruned, with nothing written to `out`.
     """
     started = time.monotonic()
     task = task_of(data.kind, data.labels)
@@ -134,6 +136,7 @@ def finetune(
             trainer=trainer,
             sink=sink,
             what=f"finetune {data.name} from {name}",
+            judge=judge,
         )
         rows = data.splits["validation"]
         logits = row_logits(rows, task=task, network=network.eval(), **encoding)

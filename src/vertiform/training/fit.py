@@ -25,6 +25,7 @@ from vertiform.training.loop import (
     quiet_lightning,
 )
 from vertiform.training.metrics import MetricSink, NoSink
+from vertiform.training.pruning import Judge
 from vertiform.training.sharded_writer import ShardedWriter
 from vertiform.training.strategies import environment_of
 from vertiform.training.trainer import TrainerParams, memory_kept
@@ -68,6 +69,7 @@ def fit(
     sink: MetricSink,
     what: str,
     step_flops: StepFlops | None = None,
+    judge: Judge | None = None,
 ) -> FitResult:
     """Train `module` as far as `goal` says and leave the best validated weights in it.
 
@@ -80,10 +82,12 @@ def fit(
     fingerprint:        the run's identity (checkpoints.fingerprint_of); only the same run goes on.
     what:               a few words for the progress line, such as "pretrain software".
     step_flops:         the model FLOPs of a batch (training.flops); None logs none.
+    judge:              asked after each validation whether to go on; None always goes on.
 
     Every batch has an int `num_tokens`, and `num_slots` if some of what is computed is padding.
     Each pass reseeds torch from (seed, its number), so dropout needs no carried state. Raises
-    TrainingError when the loss stops being a number. On SIGTERM, saves and exits with 143. A
+    TrainingError when the loss stops being a number, and Pruned in every process when the judge
+    ends the run. On SIGTERM, saves and exits with 143. A
     checkpoint that cannot be written is said, and training goes on. A module that GivesSamples
     (training.samples) is asked for them at each validation.
     """
@@ -127,6 +131,7 @@ def fit(
                 disk=root,
                 seed=seed,
                 what=what,
+                judge=judge,
             )
             if found and first_step == goal.total_steps:  # killed between its last step and its end
                 crew.keeper.remember(run.facts_of(found))

@@ -18,6 +18,7 @@ from vertiform.training.distributed import Place, barrier, from_first
 from vertiform.training.goal import Goal
 from vertiform.training.hardware import Choices
 from vertiform.training.metrics import MetricSink, SinkLogger
+from vertiform.training.pruning import Pruned
 from vertiform.training.strategies import strategy_of
 from vertiform.training.trainer import TrainerParams
 
@@ -94,6 +95,11 @@ def interrupts_passed_on(what: str, writer: CheckpointWriter) -> Iterator[None]:
                 *(what, writer.saved_step),
             )
         raise SystemExit(EXIT_TERMINATED) from None
+    except Pruned as pruned:
+        writer.wait()
+        barrier()
+        logger.info("%s was pruned after step %d.", what, pruned.step)
+        raise
     except SystemExit as ended:
         if isinstance(ended.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from ended

@@ -12,6 +12,7 @@ from vertiform.training.fit import FitResult, fit
 from vertiform.training.goal import Goal
 from vertiform.training.metrics import MetricSink
 from vertiform.training.modules import LanguageModule
+from vertiform.training.pruning import Judge
 from vertiform.training.timing import STEPS, steps_of
 from vertiform.training.trainer import TrainerParams
 from vertiform.training.workload import Recipe, Text, Workload, build_workload
@@ -46,15 +47,16 @@ def pretrain(
     fingerprint: str,
     trainer: TrainerParams,
     sink: MetricSink,
+    judge: Judge | None = None,
 ) -> PretrainResult:
     """Train a language model as `recipe` says and write it to `out` in Hugging Face's format.
 
     start:       a checkpoint to go on from (training.starts), whose tokenizer made the tokens; its
                  size then counts, not the recipe's. None starts from scratch.
-    checkpoints, fingerprint: see training.fit; a killed run goes on when it is called again.
+    checkpoints, fingerprint, judge: see training.fit; a killed run goes on when it is called again.
 
     Equal arguments give equal weights, bit for bit, on one machine with one number of threads.
-    Raises TrainingError, CorpusError or ConfigError, with nothing written to `out`.
+    Raises TrainingError, CorpusError, ConfigError or Pruned, with nothing written to `out`.
     """
     workload = build_workload(recipe, text, start=start)
     tokens_per_step = recipe.batches.tokens_per_batch
@@ -77,6 +79,7 @@ def pretrain(
         fingerprint=fingerprint,
         sink=sink,
         what=f"pretrain {text.domain}",
+        judge=judge,
     )
     if shares:
         sink.log_points({names.share_of(n): share for n, share in shares.items()}, step=steps)
@@ -104,6 +107,7 @@ def _fit(
     fingerprint: str,
     sink: MetricSink,
     what: str,
+    judge: Judge | None,
 ) -> FitResult:
     """Train the network in place; it ends with its best weights."""
     module = LanguageModule(
@@ -141,5 +145,6 @@ def _fit(
         fingerprint=fingerprint,
         sink=sink,
         what=what,
+        judge=judge,
         step_flops=recipe.objective.step_flops(workload.network),
     )

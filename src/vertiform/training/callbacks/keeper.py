@@ -68,16 +68,11 @@ class Keeper(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep the weights if they are the best; save; end the run if asked to."""
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        if self._monitor not in metrics:
-            raise ConfigError(
-                f"monitor `{self._monitor}` is no metric of this run.",
-                fix=did_you_mean(self._monitor, metrics),
-            )
+        metrics = validation_metrics(trainer, monitor=self._monitor)
         self._health.check(step=trainer.global_step)
         if self._is_better(metrics):
             self.best_step = trainer.global_step
-            self.best_metrics = {n: v for n, v in metrics.items() if not n.startswith("train/")}
+            self.best_metrics = metrics
             self._writer.keep_best(pl_module.state_dict(), step=self.best_step)
         if self._every_steps:
             self._save(trainer)
@@ -121,3 +116,17 @@ class Keeper(Callback):
     def _save(self, trainer: Trainer) -> None:
         self._health.check(step=trainer.global_step)
         trainer.save_checkpoint(self._run.at_step(trainer.global_step))
+
+
+def validation_metrics(trainer: Trainer, *, monitor: str) -> dict[str, float]:
+    """Return what the validation just done found. Raises ConfigError if `monitor` is not in it."""
+    metrics = {
+        name: float(value)
+        for name, value in trainer.callback_metrics.items()
+        if not name.startswith("train/")
+    }
+    if monitor not in metrics:
+        raise ConfigError(
+            f"monitor `{monitor}` is no metric of this run.", fix=did_you_mean(monitor, metrics)
+        )
+    return metrics
