@@ -1,4 +1,4 @@
-"""One way to show how far a long loop is: a bar in a terminal, a line now and then in a log."""
+"""One way to show how far a long loop is, and how long one took: a bar, or a line in a log."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -27,6 +27,18 @@ def progress(items: Iterable[T], *, what: str, unit: str, total: int | None = No
         dynamic_ncols=in_terminal,
         file=sys.stderr if in_terminal else _LineLog(),
     )
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as people say it: "42 s", "3:07 min", "2:05 h", "3.4 days"."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02} min"
+    if whole < 86_400:
+        return f"{whole // 3600}:{whole % 3600 // 60:02} h"
+    return f"{whole / 86_400:.1f} days"
 
 
 class _LineLog:

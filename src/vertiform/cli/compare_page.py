@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vertiform.cli.runs import duration
 from vertiform.errors import ConfigError
 from vertiform.evaluation.comparison import (
     ComparedRun,
@@ -25,6 +24,7 @@ from vertiform.evaluation.comparison import (
 )
 from vertiform.evaluation.names import is_lower_better
 from vertiform.evaluation.thinning import Curve, bucket_means, thin
+from vertiform.progress import duration
 
 ASSETS = Path(__file__).parent / "page"
 MAX_POINTS = 450_000  # on one page: 20 MB, which a browser opens in seconds

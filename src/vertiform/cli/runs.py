@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from vertiform.cli import session
 from vertiform.errors import EXIT_DONE, ConfigError
+from vertiform.progress import duration
 
 if TYPE_CHECKING:
     from vertiform.tracking.index import FoundRun, Question
@@ -223,18 +224,6 @@ def _as_csv(rows: Sequence[tuple[int, "FoundRun"]], fields: Sequence["Field"]) -
 
 def _iso(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, tz=UTC).isoformat(timespec="milliseconds")
-
-
-def duration(seconds: float) -> str:
-    """Write a duration as people say it: "42 s", "3:07 min", "2:05 h", "3.4 days"."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02} min"
-    if whole < 86_400:
-        return f"{whole // 3600}:{whole % 3600 // 60:02} h"
-    return f"{whole / 86_400:.1f} days"
 
 
 def cell(value: float | str | None) -> str:
