@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vertiform.errors import ConfigError, VertiformError, did_you_mean
 
@@ -19,6 +19,12 @@ def compose(door: str, overrides: Sequence[str]) -> dict[str, Any]:
 
     Raises ConfigError for an unknown key or choice, a malformed override, or a value not given.
     """
+    config, _ = unresolved(door, overrides)
+    return resolved(config, door=door, overrides=overrides)
+
+
+def unresolved(door: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
+    """What `compose` reads, with its interpolations, and the choice in force of every group."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
@@ -27,10 +33,23 @@ def compose(door: str, overrides: Sequence[str]) -> dict[str, Any]:
     folder = _file_of(door).parent
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
-            composed = hydra_compose(config_name=door, overrides=list(overrides))
-        values = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+            config = hydra_compose(door, overrides=list(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise _explained(error, door=door, overrides=overrides) from error
+        raise explained(error, door=door, overrides=overrides) from error
+    choices = dict(config.hydra.runtime.choices)
+    with open_dict(config):
+        del config["hydra"]
+    return config, {key: name for key, name in choices.items() if not key.startswith("hydra/")}
+
+
+def resolved(config: DictConfig, *, door: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """`config` as plain values; raises ConfigError for what was not given."""
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise explained(error, door=door, overrides=overrides) from error
     return _checked(values)
 
 
@@ -53,7 +72,7 @@ def read_plain(door: str, values: Mapping[str, Any], **choices: str) -> dict[str
             config[group] = OmegaConf.load(file)
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise _explained(error, door=door, overrides=()) from error
+        raise explained(error, door=door, overrides=()) from error
     return _checked(plain)
 
 
@@ -131,7 +150,7 @@ def _targets(section: Any) -> Iterator[str]:
             yield from _targets(item)
 
 
-def _explained(error: Exception, *, door: str, overrides: Sequence[str]) -> ConfigError:
+def explained(error: Exception, *, door: str, overrides: Sequence[str]) -> ConfigError:
     """Turn Hydra's words into ours: what is wrong, and the nearest name that exists."""
     text = " ".join(str(error).split())
     if choice := re.search(r"Could not find '([\w./-]+)/([\w.-]+)'", text):
