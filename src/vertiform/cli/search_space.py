@@ -24,9 +24,7 @@ class Given:
     sweep: tuple[str, ...]  # of conf/sweep.yaml
     door: tuple[str, ...]  # of the door that is swept
     searched: tuple[str, ...]  # those whose value is a sweep
-    start: tuple[
-        str, ...
-    ] = ()  # names; Hydra would take the override for one of the group conf/start
+    start: str | None = None  # Hydra would take it for a choice of the group conf/start
 
 
 @dataclass(frozen=True)
