@@ -129,7 +129,7 @@ def whole_bytes(path: Path) -> int:
 
 
 def _content(text: bytes, groups: Groups) -> Points | Damaged | Mapping[str, Any]:
-    rest = _checked(text)
+    rest = checked(text)
     if rest is None:
         return Damaged(text)
     if rest.startswith(b"p "):
@@ -145,7 +145,7 @@ def _content(text: bytes, groups: Groups) -> Points | Damaged | Mapping[str, Any
     return record
 
 
-def _checked(text: bytes) -> bytes | None:
+def checked(text: bytes) -> bytes | None:
     """Return what follows a right checksum; one flipped bit is put right. None: damaged."""
     if _is_right(text):
         return text[_CRC_CHARACTERS + 1 :]
