@@ -7,6 +7,7 @@ from zlib import crc32
 from optuna.storages import RDBStorage
 from sqlalchemy import URL, TextClause, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from vertiform.errors import ConfigError, StorageError
 
@@ -33,13 +34,14 @@ def open_database(address: str) -> RDBStorage:
     url = _url(address)
     # A connection that the server has closed meanwhile is noticed and replaced.
     options = {"connect_args": CONNECT, "pool_pre_ping": True}
-    engine = create_engine(url, **options)
+    engine = create_engine(url, connect_args=CONNECT, poolclass=NullPool)
     with database_errors_named(url), engine.begin() as alone:
         # Of two workers that make the tables at the same time, one would fail.
         alone.execute(*lock_of(MAKING_TABLES))
-        storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options)
-    engine.dispose()
-    return storage
+        try:
+            return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options)
+        except RuntimeError as error:  # of the tables' version
+            raise _other_version(url) from error
 
 
 def lock_of(study_id: int) -> tuple[TextClause, dict[str, int]]:
@@ -62,17 +64,23 @@ def database_errors_named(url: URL) -> Iterator[None]:
             f"{said[-1].strip()[:300]}",
             fix=_fix(" ".join(said), url),
         ) from error
-    except RuntimeError as error:  # Optuna's, of tables that another version of it has made
-        raise StorageError(
-            f"The tables in {url.render_as_string()} are of another version of Optuna.",
-            fix=f"use the version they are of, or `optuna storage upgrade --storage "
-            f"{url.render_as_string()}`.",
-        ) from error
+
+
+def _other_version(url: URL) -> StorageError:
+    return StorageError(
+        f"The tables in {url.render_as_string()} are of another version of Optuna.",
+        fix="use that version; or bring them to this one, which the other can no longer read: "
+        f"`optuna storage upgrade --storage {url.render_as_string()}`.",
+    )
 
 
 def _fix(said: str, url: URL) -> str:
     if "password" in said or "authentication" in said:
         return "give the password in the environment variable PGPASSWORD, or in ~/.pgpass."
+    if "pg_hba.conf" in said:
+        return (
+            "ask who runs the server to let this user in from this machine, or correct `storage=`."
+        )
     if "does not exist" in said:
         return f"make the database (`createdb {url.database}`), or correct `storage=`."
     return "start the server, or correct `storage=`; then run the same command again: it goes on."
