@@ -29,12 +29,13 @@ def unresolved(door: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[st
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     folder = _file_of(door).parent
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
             config = hydra_compose(door, overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         raise explained(error, door=door, overrides=overrides) from error
     choices = dict(config.hydra.runtime.choices)
     with open_dict(config):
@@ -64,7 +65,7 @@ def read_plain(door: str, values: Mapping[str, Any], **choices: str) -> dict[str
     files = {group: CONF / group / f"{choice}.yaml" for group, choice in choices.items()}
     for group, file in files.items():
         if not file.is_file():
-            raise _no_choice(group, file.stem)
+            raise no_choice(group, file.stem)
     try:
         config: Any = OmegaConf.merge(OmegaConf.load(main), values)
         del config["defaults"]
@@ -155,7 +156,13 @@ def explained(error: Exception, *, door: str, overrides: Sequence[str]) -> Confi
     text = " ".join(str(error).split())
     if choice := re.search(r"Could not find '([\w./-]+)/([\w.-]+)'", text):
         group, name = choice.groups()
-        return _no_choice(group, name)
+        return no_choice(group, name)
+    if twice := re.search(r"found duplicate key (\S+) in \"([^\"]+)\", line (\d+)", text):
+        key, file, line = twice.groups()
+        return ConfigError(
+            f"`{key}` stands twice in {Path(file).relative_to(CONF.resolve().parent)}.",
+            fix=f"leave out one; the second is in line {line}.",
+        )
     if unset := re.search(r"Environment variable '(\w+)' not found", text):
         name = unset.group(1)
         return ConfigError(
@@ -176,7 +183,7 @@ def explained(error: Exception, *, door: str, overrides: Sequence[str]) -> Confi
     return ConfigError(f"conf/{door}.yaml cannot be composed: {text}", fix="correct that value.")
 
 
-def _no_choice(group: str, name: str) -> ConfigError:
+def no_choice(group: str, name: str) -> ConfigError:
     known = [file.stem for file in (CONF / group).glob("*.yaml")]
     return ConfigError(
         f"conf/{group} has no choice `{name}`.",
@@ -192,11 +199,12 @@ def _all_keys(door: str) -> Iterator[str]:
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF.resolve())):
         composed = hydra_compose(config_name=door)
     yield from (str(folder.name) for folder in CONF.iterdir() if folder.is_dir())
-    yield from _dotted(OmegaConf.to_container(composed), prefix="")
+    yield from dotted(OmegaConf.to_container(composed), prefix="")
 
 
-def _dotted(values: Any, *, prefix: str) -> Iterator[str]:
+def dotted(values: Any, *, prefix: str) -> Iterator[str]:
+    """Every key of `values`, a mapping, and those below it after dots."""
     for key, value in values.items():
         yield f"{prefix}{key}"
         if isinstance(value, dict):
-            yield from _dotted(value, prefix=f"{prefix}{key}.")
+            yield from dotted(value, prefix=f"{prefix}{key}.")

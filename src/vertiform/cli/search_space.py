@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from vertiform.cli.compose import CONF, compose
 from vertiform.cli.composer import Composer
+from vertiform.cli.rehearsal import rehearse
+from vertiform.cli.search_checks import check_fit, check_space
+from vertiform.cli.search_values import START, current_values, door_values
 from vertiform.cli.sweep_grammar import SWEEPS, dimension_of, key_of, parsed
 from vertiform.errors import ConfigError, did_you_mean
 from vertiform.sweeps.dimensions import Dimension, Value
 from vertiform.sweeps.space import Branch, Space
 
-START = "start"  # the one key of conf/sweep.yaml that may be searched, in fine-tuning
 PARTS = ("space", "branches")  # of a file of conf/search
 
 
@@ -46,17 +49,12 @@ class Search:
         return self.composer.composed(door_values(values))
 
 
-def door_values(values: Mapping[str, Value]) -> dict[str, Value]:
-    """`values` without the start, which the sweep chooses and the door does not know."""
-    return {key: value for key, value in values.items() if key != START}
-
-
 def sorted_out(overrides: Sequence[str]) -> Given:
     """Sort the overrides of a sweep by whose they are.
 
     Raises ConfigError for what is none, and for a sweep over a key of the sweep itself.
     """
-    own = _keys_of_sweep()
+    own = _keys_of("sweep")
     sweep: list[str] = []
     door: list[str] = []
     searched: list[str] = []
@@ -92,10 +90,19 @@ def read_space(door: str, given: Given, *, sweep: Mapping[str, Any]) -> Search:
     The command has the final word: a sweep among its overrides replaces one of the same key in the
     file. Raises ConfigError for whatever would make a trial fail before it trains.
     """
-    space = _space_of(sweep["search"], given.searched)
+    space = _space_of(sweep.get("search"), given.searched)
+    if door != "finetune" and given.start is not None:
+        raise ConfigError(
+            f"`start={given.start}` is of fine-tuning, and {door} has no starts.",
+            fix="leave it out; `weights` says what pretraining goes on from.",
+        )
+    _refuse_slips(door, given)
     start = sweep[START] if door == "finetune" else None
     composer = Composer(door, given.door)
-    current = space.filled(lambda _, dimension: _current(dimension.key, composer, start))
+    check_space(space)
+    check_fit(space, composer, start=start)
+    current = current_values(space, composer, start=start)
+    rehearse(space, composer, current, start=start)
     return Search(space, current, composer, start)
 
 
@@ -107,13 +114,24 @@ def _space_of(search: Any, searched: Sequence[str]) -> Space:
                 f"A file of conf/search has no part `{part}`.", fix=did_you_mean(part, PARTS)
             )
     dimensions = {d.key: d for d in _dimensions(search.get("space"), "space")}
-    for text in searched:
-        dimension = dimension_of(parsed(text))
-        dimensions[dimension.key] = dimension
+    dimensions |= _of_command(searched)
     branches = tuple(_branches(search.get("branches")))
     if not dimensions:
         raise ConfigError("The space has no dimensions: there is nothing to search.", fix=_fix())
     return Space(tuple(dimensions.values()), branches)
+
+
+def _of_command(searched: Sequence[str]) -> dict[str, Dimension]:
+    dimensions: dict[str, Dimension] = {}
+    for text in searched:
+        dimension = dimension_of(parsed(text))
+        if dimension.key in dimensions:
+            raise ConfigError(
+                f"`{dimension.key}` is searched twice by the command: the second is `{text}`.",
+                fix="leave one out.",
+            )
+        dimensions[dimension.key] = dimension
+    return dimensions
 
 
 def _fix() -> str:
@@ -157,25 +175,22 @@ def _items(section: Any, name: str) -> Iterator[tuple[str, Any]]:
     yield from ((str(key), value) for key, value in section.items())
 
 
-def _current(key: str, composer: Composer, start: str | None) -> Value:
-    if key == START:
-        return start
-    choices = composer.choices({})
-    return choices[key] if key in choices else select(composer.composed({}), key)
+def _refuse_slips(door: str, given: Given) -> None:
+    """Refuse a slip in a key of the sweep, for which Hydra would name keys of the door."""
+    own, doors = _keys_of("sweep"), _keys_of(door)
+    for text in given.door:
+        key = parsed(text).key_or_group.split(".")[0]
+        if key not in doors and get_close_matches(key, own, cutoff=0.8):
+            raise ConfigError(
+                f"`{key}` is a key neither of conf/sweep.yaml nor of conf/{door}.yaml.",
+                fix=did_you_mean(key, own | doors),
+            )
 
 
-def select(config: Mapping[str, Any], key: str) -> Any:
-    """What `config` has at a dotted key; raises KeyError where it has nothing."""
-    found: Any = config
-    for part in key.split("."):
-        if not isinstance(found, Mapping):
-            raise KeyError(key)
-        found = found[part]
-    return found
-
-
-def _keys_of_sweep() -> set[str]:
-    file = OmegaConf.to_container(OmegaConf.load(CONF / "sweep.yaml"))
+def _keys_of(name: str) -> set[str]:
+    """The first keys and groups that conf/<name>.yaml knows."""
+    file = OmegaConf.to_container(OmegaConf.load(CONF / f"{name}.yaml"))
     assert isinstance(file, dict)
-    groups = {name for entry in file.pop("defaults") if isinstance(entry, dict) for name in entry}
-    return {str(key) for key in file} | {str(group) for group in groups}
+    groups = [key for entry in file.pop("defaults") if isinstance(entry, dict) for key in entry]
+    packages = [str(group).partition("@")[2].split(".")[0] for group in groups]
+    return {str(key) for key in (*file, *groups, *packages)}

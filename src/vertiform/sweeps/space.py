@@ -95,7 +95,8 @@ class Space:
         yield conditions, dimensions
         keys = {dimension.key for dimension in dimensions}
         for branch in self.branches:
-            if branch.key in keys:
+            # A branch below a value of its own key would be walked for ever.
+            if branch.key in keys and branch.key not in conditions:
                 yield from self._below(conditions | {branch.key: branch.value}, branch.dimensions)
 
     def filled(self, value_of: Callable[[str, Dimension], Value]) -> dict[str, Value]:
