@@ -97,6 +97,12 @@ def test_what_is_not_given_takes_its_first_end():
     }
 
 
+def test_what_does_not_fit_a_dimension_takes_its_first_end():
+    values = {"optimizer": "adamw", "optimizer.lr": 0.5, "epochs": 3}  # a rate of muon's branch
+    completed = {"optimizer": "adamw", "optimizer.lr": 1e-4, "epochs": 2}
+    assert BRANCHED.completed(values) == completed
+
+
 def test_the_order_in_which_a_space_is_written_is_no_part_of_what_it_is():
     turned = Space(BRANCHED.dimensions[::-1], BRANCHED.branches[::-1])
     assert turned.as_json() == BRANCHED.as_json()

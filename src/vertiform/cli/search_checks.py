@@ -1,5 +1,6 @@
 """Refuses a search space that does not fit its door, before anything trains."""
 
+import re
 from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
@@ -11,6 +12,7 @@ from vertiform.errors import ConfigError, did_you_mean
 from vertiform.sweeps.dimensions import Choice, Dimension, Float, Value, short
 from vertiform.sweeps.space import Branch, Space
 
+OF_START = re.compile(r"(?:start@)?starts\.(\w+)(?:\..+)?")  # starts.domain.lr, start@starts.domain
 OTHER_GROUND = ("its trials would not stand on the same ground", "sweep over each by itself")
 NEVER_SEARCHED = {
     "domain": OTHER_GROUND,
@@ -117,9 +119,10 @@ def _check_reached(
     key: str, space: Space, conditions: Mapping[str, Value], *, start: str | None
 ) -> None:
     """Refuse what is searched about a start that a trial with it may not train."""
-    section, _, name = key.partition("@")[2].rpartition(".") if "@" in key else _of_starts(key)
-    if start is None or section != "starts":
+    of_start = OF_START.fullmatch(key)
+    if start is None or of_start is None:
         return
+    name = of_start.group(1)
     is_searched = any(d.key == START for _, dimensions in space.places() for d in dimensions)
     reached = conditions.get(START, None if is_searched else start)
     if reached != name:
@@ -130,26 +133,21 @@ def _check_reached(
         )
 
 
-def _of_starts(key: str) -> tuple[str, str, str]:
-    section, dot, rest = key.partition(".")
-    return section, dot, rest.partition(".")[0]
-
-
 def _check_key(dimension: Dimension, composer: Composer, given: Mapping[str, Value]) -> None:
     key, config, choices = dimension.key, composer.composed(given), composer.choices(given)
     if key in choices:
         _check_choices(dimension)
         return
     there = found(config, key)
+    known = [*choices, *(k for k in dotted(config, prefix="") if not k.endswith("_target_"))]
     if there is MISSING or is_group(key):
-        known = [*choices, *dotted(config, prefix="")]
         where = f" with {', '.join(as_overrides(given))}" if given else ""
         raise ConfigError(
             f"`{key}` is not a key of conf/{composer.door}.yaml{where}.",
             fix=did_you_mean(key, known),
         )
     if isinstance(there, dict | list):
-        below = [name for name in dotted(config, prefix="") if name.startswith(f"{key}.")]
+        below = [name for name in known if name.startswith(f"{key}.")]
         raise ConfigError(
             f"`{key}` is not one value, and cannot be searched.",
             fix=f"search a key below it: {', '.join(below)}." if below else "leave it out.",

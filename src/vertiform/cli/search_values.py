@@ -10,7 +10,7 @@ from vertiform.sweeps.dimensions import Dimension, Float, Int, Value, short
 from vertiform.sweeps.space import Space
 
 START = "start"  # the one key of conf/sweep.yaml that may be searched, in fine-tuning
-KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+KINDS = {bool: "true and false", int: "whole numbers", float: "numbers", str: "words"}
 
 
 class _Missing:
@@ -64,7 +64,7 @@ def check_type(dimension: Dimension, config: Mapping[str, Any], there: Value) ->
         if type(value) in types or (isinstance(value, int) and _takes_numbers(value, types)):
             continue
         wanted = " or ".join(KINDS.get(kind, "null") for kind in types)
-        fix = f"name values that are {wanted}."
+        fix = f"give it {wanted} alone."
         if isinstance(dimension, Float) and int in types:
             low, high = int(dimension.low), int(dimension.high)
             fix = f"write int(interval({low}, {high})) or range({low}, {high + 1})."
@@ -80,7 +80,9 @@ def _takes_numbers(value: Value, types: tuple[type, ...]) -> bool:
 def _of_kind(dimension: Dimension, value: Value) -> str:
     if isinstance(dimension, Float):
         return f"an interval of fractions, {dimension}"
-    return str(dimension) if isinstance(dimension, Int) else f"{dimension}: {short(value)} is none"
+    return (
+        str(dimension) if isinstance(dimension, Int) else f"{dimension}: `{short(value)}` is none"
+    )
 
 
 def _types(config: Mapping[str, Any], key: str, there: Value) -> tuple[type, ...]:

@@ -12,7 +12,7 @@ from vertiform.sweeps.dimensions import Choice, Dimension, Float, Int, Value, sh
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Glob, IntervalSweep, Override, RangeSweep
 
-SWEEPS = "interval(low, high), choice(a, b, ...), range(start, stop) or a,b,..."
+SWEEPS = "interval(low, high), range(start, stop), choice(a, b, c) or a,b,c"
 MOST_FRACTIONS = 10_000  # of a range with fractions; each is made to count them
 LOG = "log"  # the one tag that says something here
 
@@ -212,4 +212,5 @@ def _not_read(text: str, words: str) -> ConfigError:
     if "empty choice" in words:
         return _too_few(text, [])
     reason = " ".join(words.split("\n")[0].split())
-    return ConfigError(f"`{text}` is not in Hydra's grammar: {reason}", fix=f"write {SWEEPS}.")
+    fix = f"write {SWEEPS}." if "=" in text else "write it as <key>=<value>."
+    return ConfigError(f"`{text}` is not in Hydra's grammar: {reason}", fix=fix)

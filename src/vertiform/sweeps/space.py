@@ -53,8 +53,14 @@ class Space:
         return self.filled(lambda name, dimension: dimension.value_of(params[name]))
 
     def completed(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """`values` where they exist; a dimension that is not given takes its first end."""
-        return self.filled(lambda _, dimension: values.get(dimension.key, dimension.ends()[0]))
+        """A whole trial of `values`; a dimension takes its first end where they do not fit it."""
+
+        def chosen(_: str, dimension: Dimension) -> Value:
+            ends = dimension.ends()
+            value = values.get(dimension.key, ends[0])
+            return value if dimension.holds(value) else ends[0]
+
+        return self.filled(chosen)
 
     def grid(self) -> dict[str, tuple[Value, ...]]:
         """Every value of every dimension, for Optuna's GridSampler.
