@@ -150,3 +150,14 @@ def test_an_address_that_holds_a_password_is_in_no_configuration(monkeypatch):
     with pytest.raises(ConfigError, match=r"holds a password(.|\n)*_USERNAME") as refused:
         compose("promote", given)
     assert "hunter2" not in str(refused.value)
+
+
+def test_a_password_of_a_database_is_asked_for_elsewhere():
+    with pytest.raises(ConfigError, match=r"holds a password(.|\n)*PGPASSWORD") as refused:
+        compose("sweep", ["storage='postgresql+psycopg://ada:hunter2@db/sweeps'"])
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_group_without_a_choice_is_one_line():
+    with pytest.raises(ConfigError, match=r"cannot be composed: Config group override must be"):
+        compose("pretrain", [*DOORS["pretrain"], "optimizer=null"])

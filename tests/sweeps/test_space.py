@@ -63,6 +63,15 @@ def test_a_queued_trial_gets_the_values_it_was_queued_with(study):
     assert BRANCHED.suggest(study.ask()) == values
 
 
+def test_a_queued_trial_has_the_types_of_its_dimensions_whoever_reads_it(study):
+    space = Space((Float("rate", 0, 1), Int("epochs", 1, 8), Choice("width", (8.0, 16.0))))
+    study.enqueue_trial(space.params({"rate": 1, "epochs": 8.0, "width": 8}))
+    trial = study.ask()
+    asked = space.suggest(trial)
+    read = space.values(study.trials[0].params)
+    assert [*map(repr, asked.values())] == [*map(repr, read.values())] == ["1.0", "8", "8.0"]
+
+
 def test_a_fraction_with_a_step_is_the_decimal_that_was_meant(study):
     space = Space((Float("k", 0.1, 0.9, step=0.1),))
     seen = {values["k"] for values, _ in drawn(study, space)}

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from vertiform.errors import ConfigError, VertiformError, did_you_mean
 
 CONF = Path("conf")
-PASSWORD_IN_ADDRESS = re.compile(r"://[^/\s@]*:[^/\s@]+@")
+PASSWORD_IN_ADDRESS = re.compile(r"(\w*)[\w+]*://[^/\s@]*:[^/\s@]+@")
 ALLOWED_TARGETS = ("vertiform.",)  # a config may name nothing outside our own modules
 
 
@@ -35,7 +35,7 @@ def unresolved(door: str, overrides: Sequence[str]) -> tuple[DictConfig, dict[st
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(folder)):
             config = hydra_compose(door, overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise explained(error, door=door, overrides=overrides) from error
     choices = dict(config.hydra.runtime.choices)
     with open_dict(config):
@@ -88,12 +88,13 @@ def _file_of(door: str) -> Path:
 
 def _checked(values: Any) -> dict[str, Any]:
     assert isinstance(values, dict)
-    if PASSWORD_IN_ADDRESS.search(str(values)):
+    if address := PASSWORD_IN_ADDRESS.search(str(values)):
+        instead = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        if address.group(1).startswith("postgres"):
+            instead = "PGPASSWORD, or write it into ~/.pgpass"
         raise ConfigError(
-            "An address in the configuration holds a password, which the stage compose would write "
-            "to release/.",
-            fix="take it out of the address (of MLFLOW_TRACKING_URI, say), and set "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+            "An address in the configuration holds a password, which would be written into files.",
+            fix=f"take it out (of MLFLOW_TRACKING_URI, or of storage=), and set {instead}.",
         )
     return {str(key): value for key, value in values.items()}
 

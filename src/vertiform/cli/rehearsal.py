@@ -47,15 +47,23 @@ def _ends(space: Space, current: Mapping[str, Value]) -> Iterator[dict[str, Valu
 
 def _composed(composer: Composer, values: Mapping[str, Value]) -> dict[str, Any]:
     given = door_values(values)
+    try:
+        return composer.composed(given)
+    except ConfigError:
+        _refuse_missing(composer, given)
+        raise
+
+
+def _refuse_missing(composer: Composer, given: Mapping[str, Value]) -> None:
+    """Raise ConfigError for a key that the choices of a trial do not have, though others do."""
     groups = {key: value for key, value in given.items() if is_group(key)}
     config = composer.composed(groups)
-    for key in given.keys() - groups.keys():
-        if found(config, key) is MISSING:
+    for key in given:
+        if key not in groups and found(config, key) is MISSING:
             raise ConfigError(
                 f"{' '.join(as_overrides(groups))} has no `{key}`.",
                 fix=f"move `{key}` from `space` to the branch of a choice that has it.",
             )
-    return composer.composed(given)
 
 
 def _sections(config: Mapping[str, Any], start: str) -> Iterator[dict[str, Any]]:

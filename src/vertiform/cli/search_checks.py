@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -84,13 +85,13 @@ def check_fit(space: Space, composer: Composer, *, start: str | None) -> None:
             f"`{start}` is no start of conf/{composer.door}.yaml.", fix=did_you_mean(start, starts)
         )
     for conditions, dimensions in space.places():
-        given = door_values(conditions)
+        place = _Place.of(composer, door_values(conditions))
         for dimension in dimensions:
             _refuse_never_searched(dimension.key)
             if dimension.key == START:
                 _check_starts(dimension, starts)
             else:
-                _check_key(dimension, composer, given)
+                place.check(dimension)
                 _check_reached(dimension.key, space, conditions, start=start)
 
 
@@ -133,26 +134,41 @@ def _check_reached(
         )
 
 
-def _check_key(dimension: Dimension, composer: Composer, given: Mapping[str, Value]) -> None:
-    key, config, choices = dimension.key, composer.composed(given), composer.choices(given)
-    if key in choices:
-        _check_choices(dimension)
-        return
-    there = found(config, key)
-    known = [*choices, *(k for k in dotted(config, prefix="") if not k.endswith("_target_"))]
-    if there is MISSING or is_group(key):
-        where = f" with {', '.join(as_overrides(given))}" if given else ""
-        raise ConfigError(
-            f"`{key}` is not a key of conf/{composer.door}.yaml{where}.",
-            fix=did_you_mean(key, known),
-        )
-    if isinstance(there, dict | list):
-        below = [name for name in known if name.startswith(f"{key}.")]
-        raise ConfigError(
-            f"`{key}` is not one value, and cannot be searched.",
-            fix=f"search a key below it: {', '.join(below)}." if below else "leave it out.",
-        )
-    check_type(dimension, config, there)
+@dataclass(frozen=True)
+class _Place:
+    """The door's configuration under the choices of a branch, or of none."""
+
+    name: str
+    config: Mapping[str, Any]
+    choices: Mapping[str, str]
+
+    @classmethod
+    def of(cls, composer: Composer, given: Mapping[str, Value]) -> "_Place":
+        name = " with ".join([f"conf/{composer.door}.yaml", *as_overrides(given)])
+        return cls(name, composer.composed(given), composer.choices(given))
+
+    def check(self, dimension: Dimension) -> None:
+        key = dimension.key
+        if key in self.choices:
+            _check_choices(dimension)
+            return
+        there = found(self.config, key)
+        if there is MISSING or is_group(key):
+            raise ConfigError(
+                f"`{key}` is not a key of {self.name}.", fix=did_you_mean(key, self.keys())
+            )
+        if isinstance(there, dict | list):
+            below = [name for name in self.keys() if name.startswith(f"{key}.")]
+            raise ConfigError(
+                f"`{key}` is not one value, and cannot be searched.",
+                fix=f"search a key below it: {', '.join(below)}." if below else "leave it out.",
+            )
+        check_type(dimension, self.config, there)
+
+    def keys(self) -> list[str]:
+        """All that an override can name here."""
+        dotted_keys = dotted(self.config, prefix="")
+        return [*self.choices, *(key for key in dotted_keys if not key.endswith("_target_"))]
 
 
 def _check_choices(dimension: Dimension) -> None:

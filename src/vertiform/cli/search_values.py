@@ -40,13 +40,18 @@ def current_values(space: Space, composer: Composer, *, start: str | None) -> di
 
     Raises ConfigError where that is none of its dimension's: it would not be the first trial.
     """
-    return space.filled(lambda _, dimension: _current(dimension, composer, start))
+    config, choices = composer.composed({}), composer.choices({})
+    above = choices | {START: start}
+
+    def current(_: str, dimension: Dimension) -> Value:
+        key = dimension.key
+        return _within(dimension, above[key] if key in above else found(config, key))
+
+    return space.filled(current)
 
 
-def _current(dimension: Dimension, composer: Composer, start: str | None) -> Value:
+def _within(dimension: Dimension, value: Value) -> Value:
     key = dimension.key
-    choices = composer.choices({})
-    value = start if key == START else choices.get(key, found(composer.composed({}), key))
     if not dimension.holds(value):
         (within,) = as_overrides({key: dimension.ends()[0]})
         raise ConfigError(
@@ -54,7 +59,7 @@ def _current(dimension: Dimension, composer: Composer, start: str | None) -> Val
             "the first trial.",
             fix=f"let the search hold {short(value)}, or give a value within, such as {within}.",
         )
-    return value
+    return dimension.value_of(value)  # 0.0 for a 0, as storages keep it: one trial, one identity
 
 
 def check_type(dimension: Dimension, config: Mapping[str, Any], there: Value) -> None:

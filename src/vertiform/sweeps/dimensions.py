@@ -26,7 +26,7 @@ class Float:
 
     def value_of(self, stored: Value) -> Value:
         assert _is_number(stored)
-        return stored if self.step is None else self._on_the_grid(stored)
+        return float(stored) if self.step is None else self._on_the_grid(stored)
 
     def holds(self, value: Value) -> bool:
         if not _is_number(value) or not self.low <= value <= self.high:
@@ -63,10 +63,12 @@ class Int:
     is_log: bool = False
 
     def suggest(self, trial: "BaseTrial", name: str) -> Value:
-        return trial.suggest_int(name, self.low, self.high, step=self.step, log=self.is_log)
+        drawn = trial.suggest_int(name, self.low, self.high, step=self.step, log=self.is_log)
+        return self.value_of(drawn)
 
     def value_of(self, stored: Value) -> Value:
-        return stored
+        assert _is_number(stored)
+        return int(stored)
 
     def holds(self, value: Value) -> bool:
         if not _is_number(value) or not self.low <= value <= self.high:
@@ -92,15 +94,13 @@ class Choice:
     options: tuple[Value, ...]
 
     def suggest(self, trial: "BaseTrial", name: str) -> Value:
-        return trial.suggest_categorical(name, self.options)
+        return self.value_of(trial.suggest_categorical(name, self.options))
 
     def value_of(self, stored: Value) -> Value:
-        return stored
+        return next(option for option in self.options if _is_same(option, stored))
 
     def holds(self, value: Value) -> bool:
-        return any(
-            isinstance(value, bool) == isinstance(o, bool) and value == o for o in self.options
-        )
+        return any(_is_same(option, value) for option in self.options)
 
     def ends(self) -> tuple[Value, ...]:
         return self.options
@@ -113,6 +113,11 @@ class Choice:
 
 
 Dimension = Float | Int | Choice
+
+
+def _is_same(one: Value, other: Value) -> bool:
+    """Whether both are one value; to Python, true is 1 too."""
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
 def _is_number(value: Value) -> TypeGuard[int | float]:
