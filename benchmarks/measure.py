@@ -94,6 +94,21 @@ def row(
     return made | {"versions": versions(), "hardware": hardware()}
 
 
+def limit_row(
+    work: str, ours: Sequence[float], *, limit: float, measure: str, checked: str
+) -> dict[str, Any]:
+    """A row against a stated limit instead of a peer: ratio 1 is just within it."""
+    return row(
+        work,
+        1.0,
+        [{measure: each} for each in ours],
+        [{measure: limit}] * len(ours),
+        peer_is="the most it may be",
+        key=measure,
+        less_is_better=True,
+    ) | {"checked": checked}
+
+
 def versions() -> dict[str, str]:
     """Return Python's version and those of the libraries that take part."""
     found = {"python": platform.python_version()}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report, tracking_queries
-from benchmarks.measure import in_turn, row
+from benchmarks.measure import in_turn, limit_row, row
 from vertiform.doors import prepare_environment
 
 STEPS = {"milliseconds": 5, "rounds": 4, "steps": 500}
@@ -129,19 +129,6 @@ def queries_rows(*, is_smoke: bool) -> list[Row]:
             less_is_better=True,
         ),
     ]
-
-
-def limit_row(work: str, ours: Sequence[float], *, limit: float, measure: str, checked: str) -> Row:
-    """A row against a stated limit instead of a peer: ratio 1 is just within it."""
-    return row(
-        work,
-        1.0,
-        [{measure: each} for each in ours],
-        [{measure: limit}] * len(ours),
-        peer_is="the most it may be",
-        key=measure,
-        less_is_better=True,
-    ) | {"checked": checked}
 
 
 def _median(values: Any) -> float:

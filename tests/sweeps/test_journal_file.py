@@ -175,6 +175,21 @@ def test_a_reader_may_stop_anywhere_and_ask_for_the_rest(tmp_path):
     assert steps(journal) == [0, 1, 2, 3, 4]
 
 
+def test_what_was_written_and_what_others_wrote_meanwhile_is_read_in_the_files_order(tmp_path):
+    one, other = (JournalFile(tmp_path / "journal.lines") for _ in range(2))
+    one.append_logs([record(0)])
+    assert steps(one) == [0]
+    one.append_logs([record(1)])
+    one.append_logs([record(2)])
+    other.append_logs([record(3)])
+    one.append_logs([record(4)])
+    assert steps(one, start=1) == [1, 2, 3, 4]
+    one.append_logs([record(5)])
+    other.append_logs([record(6)])
+    assert steps(one, start=5) == [5, 6]
+    assert steps(one) == steps(other) == list(range(7))
+
+
 def test_two_that_are_open_in_one_process_see_each_others_records(tmp_path):
     one, other = (JournalFile(tmp_path / "journal.lines") for _ in range(2))
     for number in range(0, 6, 2):
