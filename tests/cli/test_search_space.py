@@ -3,9 +3,10 @@
 import shutil
 from pathlib import Path
 
+import optuna
 import pytest
 
-from vertiform.cli.compose import compose
+from vertiform.cli.compose import compose, instantiate
 from vertiform.cli.composer import as_overrides
 from vertiform.cli.search_space import compose_sweep, read_space, sorted_out
 from vertiform.errors import ConfigError
@@ -57,9 +58,33 @@ def test_a_file_and_a_command_give_the_same_space(read_file):
     "file", sorted((ROOT / "conf/search").glob("*.yaml")), ids=lambda f: f.stem
 )
 def test_a_file_of_conf_search_fits_the_door_that_it_names(file):
-    _, door, *overrides = file.read_text().splitlines()[0].partition("vertiform ")[2].split()[:]
+    _, door, *overrides = file.read_text().splitlines()[0].partition("vertiform ")[2].split()
     search = read(door, *(o for o in overrides if o not in NEEDED[door]))
     assert search.space.completed(search.current) == search.current
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        pytest.param("gp", marks=pytest.mark.slow),
+        *(f.stem for f in (ROOT / "conf/sampler").glob("*.yaml") if f.stem not in ("gp", "grid")),
+    ],
+)
+def test_a_sampler_of_conf_draws_from_a_space_with_branches(sampler):
+    given = sorted_out(["domain=software", "search=pretrain", f"sampler={sampler}"])
+    sweep = compose_sweep(given)
+    search = read_space("pretrain", given, sweep=sweep)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=instantiate(sweep["sampler"], allowed=("optuna.",), seed=0))
+    study.enqueue_trial(search.space.params(search.current))
+    drawn = []
+    for _ in range(12):
+        trial = study.ask()
+        drawn.append(search.space.suggest(trial))
+        study.tell(trial, drawn[-1]["optimizer.lr"])
+    assert drawn[0] == search.current
+    assert [search.space.values(trial.params) for trial in study.trials] == drawn
+    assert {values["optimizer"] for values in drawn} == {"adamw", "muon"}
 
 
 def test_a_sweep_of_the_command_replaces_one_of_the_file(read_file):

@@ -57,6 +57,12 @@ def test_the_values_of_a_finished_trial_are_those_it_was_given(study):
         assert BRANCHED.params(values) == pytest.approx(trial.params)
 
 
+def test_a_trial_that_ended_while_it_was_asked_has_what_it_was_asked_for():
+    params = {"optimizer": "muon", "optimizer.lr (optimizer=muon)": 0.25}
+    assert BRANCHED.values(params) == {"optimizer": "muon", "optimizer.lr": 0.25}
+    assert BRANCHED.values({}) == {}
+
+
 def test_a_queued_trial_gets_the_values_it_was_queued_with(study):
     values = {"optimizer": "muon", "epochs": 4, "optimizer.lr": 0.25, "nesterov": False}
     study.enqueue_trial(BRANCHED.params(values))

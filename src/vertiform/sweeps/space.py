@@ -49,8 +49,16 @@ class Space:
         return named
 
     def values(self, params: Mapping[str, Value]) -> dict[str, Value]:
-        """The values by their keys of a trial whose `params` Optuna has."""
-        return self.filled(lambda name, dimension: dimension.value_of(params[name]))
+        """The values by their keys of a trial whose `params` Optuna has.
+
+        A trial that ended while it was asked has those it was asked for; one that waits has none.
+        """
+        values: dict[str, Value] = {}
+        for name, dimension in self._existing(self.dimensions, "", values):
+            if name not in params:
+                break
+            values[dimension.key] = dimension.value_of(params[name])
+        return values
 
     def completed(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """A whole trial of `values`; a dimension takes its first end where they do not fit it."""
