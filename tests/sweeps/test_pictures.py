@@ -78,6 +78,7 @@ def test_the_page_holds_its_script_once_and_asks_no_other_address(written):
     assert "NaN" not in own
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
 def test_a_browser_draws_every_figure_of_the_page(written, tmp_path):
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
@@ -95,6 +96,7 @@ def test_a_browser_draws_every_figure_of_the_page(written, tmp_path):
 
 
 def test_the_same_study_gives_the_same_bytes_and_changes_no_global(study, written, tmp_path):
+    mpl.rcdefaults()
     before = dict(mpl.rcParams)
     again = write_pictures(study, tmp_path, objectives=["val/f1_macro"], title="A sweep of <area>")
     assert dict(mpl.rcParams) == before
@@ -116,7 +118,7 @@ def test_writing_pictures_warns_of_nothing_and_leaves_optunas_log_as_it_was(tmp_
     assert optuna.logging.get_verbosity() == level
 
 
-@pytest.mark.parametrize("n_objectives", [2, 3])
+@pytest.mark.parametrize("n_objectives", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_several_objectives_have_a_front_and_pictures_of_each(n_objectives, tmp_path):
     names = NAMES[:n_objectives]
     study = study_of_several(n_objectives, 12)
@@ -214,6 +216,16 @@ def test_what_a_study_lacks_for_a_picture_is_said():
         return 0 * (trial.suggest_float("x", 0, 1) + trial.suggest_float("y", 0, 1))
 
     assert "every trial has the same value" in reasons(study_of(3, level))
+
+
+def test_reports_of_failed_trials_alone_are_not_drawn():
+    quiet()
+    study = optuna.create_study()
+    failed = study.ask()
+    failed.report(0.1, step=10)
+    failed.report(0.2, step=20)
+    study.tell(failed, state=TrialState.FAIL)
+    assert "no trial was validated twice" in reasons(study)
 
 
 def test_trials_that_failed_run_or_have_no_finite_value_do_not_stop_the_pictures(tmp_path):

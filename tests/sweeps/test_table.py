@@ -121,6 +121,12 @@ def test_the_time_left_is_of_the_trials_to_come_shared_by_those_that_run():
     assert seconds_left(late, replace(WATCHED, n_trials=5), now=at(900)) == 0
 
 
+def test_the_last_trials_take_as_long_as_the_longest_of_them():
+    ended = [trial_of(n, DONE, 0.5, began=100 * n, lasted=100) for n in range(2)]
+    last = [trial_of(2, RUNNING, began=120), trial_of(3, RUNNING, began=190)]
+    assert seconds_left([*ended, *last], replace(WATCHED, n_trials=4), now=at(200)) == 90
+
+
 def test_a_trial_that_lay_still_for_a_night_does_not_count_in_the_time_left():
     night = trial_of(0, DONE, 0.5, began=-30_000, lasted=30_100)
     recent = trial_of(1, DONE, 0.5, began=100, lasted=60)

@@ -18,11 +18,11 @@ def best_of(
     losses = {trial.number: _losses(trial, directions) for trial in ended}
     if len(directions) == 1:
         return sorted(ended, key=lambda trial: (losses[trial.number], trial.number))[:1]
-    front = [
-        trial
-        for trial in ended
-        if not any(_beats(losses[other.number], losses[trial.number]) for other in ended)
-    ]
+    front: list[FrozenTrial] = []
+    # In this order whatever beats a trial comes before it, so the front so far is enough.
+    for trial in sorted(ended, key=lambda trial: losses[trial.number]):
+        if not any(_beats(losses[other.number], losses[trial.number]) for other in front):
+            front.append(trial)
     return sorted(front, key=lambda trial: trial.number)
 
 

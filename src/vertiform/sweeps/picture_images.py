@@ -47,18 +47,20 @@ def png_of(picture: Picture) -> bytes:
             pyplot.close(figure)
 
 
-def line_style(picture: Picture, label: str) -> tuple[str, float, int]:
-    """Return the colour, width and height (what covers what) of a trial's line as it trained.
+def line_styles(picture: Picture) -> dict[str, tuple[str, float, int]]:
+    """Return the colour, width and height (what covers what) of each trial's line as it trained.
 
-    label: Optuna's for the line, "Trial7".
+    They go by Optuna's label for the line, "Trial7".
     """
+    styles = {
+        TrialState.COMPLETE: (BLUE, 1.2, 3),
+        TrialState.PRUNED: (FAINT, 1.0, 1),
+        TrialState.RUNNING: (ORANGE, 1.2, 2),
+    }
     trials = picture.study.get_trials(deepcopy=False)
-    trial = trials[int(label.removeprefix("Trial"))]
-    if trial in best_of(trials, picture.study.directions):
-        return RED, 2.4, 4
-    if trial.state is TrialState.COMPLETE:
-        return BLUE, 1.2, 3
-    return (FAINT, 1.0, 1) if trial.state is TrialState.PRUNED else (ORANGE, 1.2, 2)
+    found = {f"Trial{t.number}": styles[t.state] for t in trials if t.state in styles}
+    best = best_of(trials, picture.study.directions)
+    return found | {f"Trial{trial.number}": (RED, 2.4, 4) for trial in best}
 
 
 def _make_readable(figure: Figure, picture: Picture) -> None:
@@ -144,8 +146,9 @@ def _widen_lines(figure: Figure) -> None:
 def _mark_trials(axes: Axes, picture: Picture) -> None:
     """Colour each trial by how it ended; without a legend, which would be longer than the chart."""
     _without_legend(axes)
+    styles = line_styles(picture)
     for line in axes.get_lines():
-        color, width, height = line_style(picture, str(line.get_label()))
+        color, width, height = styles[str(line.get_label())]
         line.set(color=color, linewidth=width, zorder=height, alpha=1.0)
     axes.set_ylabel(picture.objective)
 

@@ -8,7 +8,7 @@ import optuna.visualization as visualization
 from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
-from vertiform.sweeps.picture_images import BLUE, RED, line_style
+from vertiform.sweeps.picture_images import BLUE, RED, line_styles
 from vertiform.sweeps.picture_plan import (
     HISTORY,
     IMPORTANCES,
@@ -113,9 +113,10 @@ def _unquote_choices(figure: Figure) -> None:
 
 def _mark_trials(figure: Figure, picture: Picture) -> None:
     """Colour each trial by how it ended, as in the image."""
+    styles = line_styles(picture)
 
     def mark(line: Any) -> None:
-        color, width, height = line_style(picture, line.name)
+        color, width, height = styles[line.name]
         line.update(line={"color": color, "width": width}, marker={"color": color}, zorder=height)
 
     figure.for_each_trace(mark)

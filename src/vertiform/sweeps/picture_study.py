@@ -25,7 +25,7 @@ def with_short_names(study: optuna.Study, objectives: Sequence[str]) -> optuna.S
             kind = trial.distributions[key]
             if isinstance(kind, CategoricalDistribution):
                 choices = _short_choices(kind.choices)
-                value = choices[int(kind.to_internal_repr(value))]  # not index(): 1 equals True
+                value = choices[int(kind.to_internal_repr(value))]
                 kind = CategoricalDistribution(choices)
             params[names[key]], kinds[names[key]] = value, kind
         copy.add_trial(_copied(trial, trial.values, params=params, distributions=kinds))
