@@ -80,6 +80,14 @@ def test_the_facts_of_a_sweep_are_counted_from_its_trials():
     assert [trial.number for trial in found.best] == [2]
 
 
+@pytest.mark.parametrize("given", [{}, {"optimizer__lr": 1e-3}], ids=["waits", "is asked for"])
+def test_a_first_trial_whose_values_are_not_all_known_is_no_base(given):
+    state = TrialState.RUNNING if given else TrialState.WAITING
+    found = outcome([trial_of(0, state, **given), *TRIALS[1:]])
+    assert found.base is None
+    assert "| optimizer.lr | - | 0.0003 |" in markdown_of(found)
+
+
 def test_the_space_is_told_with_the_choices_that_bring_a_branch_about():
     assert outcome().space == (
         ("optimizer.lr", "1e-05 to 0.1, log scale"),

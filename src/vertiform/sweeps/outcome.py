@@ -74,7 +74,6 @@ def outcome_of(
     """
     counts = Counter(trial.state for trial in trials)
     failed = [trial for trial in trials if trial.state is TrialState.FAIL]
-    first = next((trial for trial in trials if trial.number == 0 and trial.params), None)
     return Outcome(
         name=name,
         objectives=tuple(objectives),
@@ -86,7 +85,7 @@ def outcome_of(
         num_failed=counts[TrialState.FAIL],
         num_steps=sum(map(steps_of or last_step, trials)),
         failures=_by_reason(failed, reason_of),
-        base=None if first is None else _tried(first, space),
+        base=_base_of(trials, space),
         best=tuple(_tried(trial, space) for trial in best_of(trials, directions)),
         confirmation=confirmation,
     )
@@ -95,6 +94,15 @@ def outcome_of(
 def last_step(trial: FrozenTrial) -> int:
     """The step at which a trial last told a value; 0 where it told none."""
     return max(trial.intermediate_values, default=0)
+
+
+def _base_of(trials: Sequence[FrozenTrial], space: Space) -> Tried | None:
+    """The first trial; None as long as it is not known what it was given, or only in part."""
+    first = next((trial for trial in trials if trial.number == 0), None)
+    try:
+        return None if first is None else _tried(first, space)
+    except KeyError:  # it waits, or its worker is asking for its values just now
+        return None
 
 
 def _tried(trial: FrozenTrial, space: Space) -> Tried:
