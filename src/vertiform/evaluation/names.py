@@ -18,6 +18,7 @@ DATA_WAIT_FRACTION = "speed/data_wait_fraction"  # of the time: the loop had no 
 PADDING_FRACTION = "speed/padding_fraction"  # of the tokens computed
 REQUEST_P95_MILLISECONDS = "speed/request_p95_milliseconds"  # of a served model, one at a time
 PEAK_MEMORY_BYTES = "memory/peak_bytes"  # on a GPU what tensors took, else the whole process
+WEIGHTS_MEGABYTES = "memory/weights_megabytes"  # of a model's safetensors files; 10**6 bytes each
 
 # The machine: one point every trainer.system_every_seconds, and one at the last step. Fractions of
 # processors and rates are of the time since the point before. of_gpu names those of a GPU.
@@ -105,6 +106,7 @@ _LOWER_ENDINGS = (
     "error",
     "seconds",
     "_bytes",
+    "_megabytes",
     "_hours",
     "_kilograms",
     "wait_fraction",
