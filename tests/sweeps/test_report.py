@@ -81,11 +81,13 @@ def test_the_facts_of_a_sweep_are_counted_from_its_trials():
 
 
 @pytest.mark.parametrize("given", [{}, {"optimizer__lr": 1e-3}], ids=["waits", "is asked for"])
-def test_a_first_trial_whose_values_are_not_all_known_is_no_base(given):
+def test_a_first_trial_that_was_not_given_all_its_values_yet_can_be_told(given):
     state = TrialState.RUNNING if given else TrialState.WAITING
     found = outcome([trial_of(0, state, **given), *TRIALS[1:]])
-    assert found.base is None
-    assert "| optimizer.lr | - | 0.0003 |" in markdown_of(found)
+    lr = "0.001" if given else "-"
+    text = markdown_of(found)
+    assert f"| optimizer.lr | {lr} | 0.0003 |" in text
+    assert "| optimizer | - | muon |" in text
 
 
 def test_the_space_is_told_with_the_choices_that_bring_a_branch_about():
@@ -212,7 +214,7 @@ def test_a_base_that_failed_is_shown_without_values():
         trial_of(1, DONE, 0.75, 8.0, optimizer__lr=0.0003, optimizer="adamw"),
     ]
     several = markdown_of(outcome(trials, directions=(UP, DOWN)))
-    assert "| 0 (as it was; failed) | - | - | 0.001 |" in several
+    assert "| 0 (as it was; no value) | - | - | 0.001 |" in several
     one = [trials[0], trial_of(1, DONE, 0.75, optimizer__lr=0.0003, optimizer="adamw")]
     assert "| val/f1_macro | - | 0.750 |" in markdown_of(outcome(one))
     assert "the configuration as it was" not in finding(outcome(one))

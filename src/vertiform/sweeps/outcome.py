@@ -45,7 +45,7 @@ class Outcome:
     num_failed: int
     num_steps: int  # of the optimiser, of all trials together; 0 where nobody counted
     failures: Mapping[str, tuple[int, ...]]  # a reason, and the numbers of its trials
-    base: Tried | None  # the configuration as it was: the first trial
+    base: Tried | None  # the configuration as it was: the first trial, once there is one
     best: tuple[Tried, ...]  # one, or those that no other beats; none where none ended well
     confirmation: Confirmation | None
 
@@ -73,6 +73,7 @@ def outcome_of(
     steps_of:  how many steps a trial trained; by default those to the last value it told.
     """
     counts = Counter(trial.state for trial in trials)
+    first = next((trial for trial in trials if trial.number == 0), None)
     failed = [trial for trial in trials if trial.state is TrialState.FAIL]
     return Outcome(
         name=name,
@@ -85,7 +86,7 @@ def outcome_of(
         num_failed=counts[TrialState.FAIL],
         num_steps=sum(map(steps_of or last_step, trials)),
         failures=_by_reason(failed, reason_of),
-        base=_base_of(trials, space),
+        base=None if first is None else _tried(first, space),
         best=tuple(_tried(trial, space) for trial in best_of(trials, directions)),
         confirmation=confirmation,
     )
@@ -94,15 +95,6 @@ def outcome_of(
 def last_step(trial: FrozenTrial) -> int:
     """The step at which a trial last told a value; 0 where it told none."""
     return max(trial.intermediate_values, default=0)
-
-
-def _base_of(trials: Sequence[FrozenTrial], space: Space) -> Tried | None:
-    """The first trial; None as long as it is not known what it was given, or only in part."""
-    first = next((trial for trial in trials if trial.number == 0), None)
-    try:
-        return None if first is None else _tried(first, space)
-    except KeyError:  # it waits, or its worker is asking for its values just now
-        return None
 
 
 def _tried(trial: FrozenTrial, space: Space) -> Tried:

@@ -119,7 +119,7 @@ def _named(trial: Tried, outcome: Outcome) -> str:
         return str(trial.number)
     if trial in outcome.best:
         return f"0 ({_AS_IT_WAS})"
-    return f"0 ({_AS_IT_WAS}; {'beaten' if trial.values else 'failed'})"
+    return f"0 ({_AS_IT_WAS}; {'beaten' if trial.values else 'no value'})"
 
 
 def _confirmation_table(
