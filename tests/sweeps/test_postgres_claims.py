@@ -5,12 +5,13 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import optuna
 import psycopg
 import pytest
 
-from tests.sweeps.postgres import database
+from tests.sweeps.postgres import database, server
 from tests.sweeps.worker import GRACE_SECONDS, STUDY, worker
 from vertiform.errors import StorageError
 from vertiform.sweeps.database import open_database
@@ -20,16 +21,16 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
+def one_server() -> Iterator[str]:
     with database() as address:
         yield address
 
 
 @pytest.fixture
-def address(server: str) -> Iterator[str]:
+def address(one_server: str) -> Iterator[str]:
     """The server's database, without the study of the test before."""
-    yield server
-    storage = open_database(server)
+    yield one_server
+    storage = open_database(one_server)
     if STUDY in optuna.get_all_study_names(storage):
         optuna.delete_study(study_name=STUDY, storage=storage)
     storage.engine.dispose()
@@ -152,6 +153,26 @@ def test_cut_connections_are_replaced_and_the_trial_kept(address, tmp_path):
         time.sleep(GRACE_SECONDS + 2)
         assert two("take") == "nothing"
         assert one("tell") == "told 0 None"
+
+
+def test_a_server_that_is_away_for_longer_than_the_grace_costs_no_worker_its_trial(tmp_path):
+    with server() as away, ExitStack() as stack:
+        with away.running() as address:
+            one, two = (
+                stack.enter_context(worker(tmp_path, address, n_trials=1)) for _ in range(2)
+            )
+            assert one("take") == "took 0"
+        two.begin("take")
+        time.sleep(GRACE_SECONDS + 3)
+        one.signal(signal.SIGSTOP)  # so that the other is the first to see how old its beat is
+        with away.running():
+            assert two.answer() == "nothing"
+            one.signal(signal.SIGCONT)
+            assert one("holds") == "True"
+            time.sleep(2)
+            one.signal(signal.SIGKILL)  # and death is noticed as before
+            seconds_until("took over 0", lambda: two("take"), most=4 * GRACE_SECONDS)
+            assert two("tell") == "told 0 None"
 
 
 def test_a_wrong_password_and_a_closed_database_are_said_with_their_fix(

@@ -1,17 +1,22 @@
 """A study in PostgreSQL: the address, the first connection, and errors in one line."""
 
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 from zlib import crc32
 
 from optuna.storages import RDBStorage
-from sqlalchemy import URL, TextClause, create_engine, make_url, text
+from sqlalchemy import URL, TextClause, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from vertiform.errors import ConfigError, StorageError
 
 SECONDS_TO_CONNECT = 10
+SECONDS_OF_PATIENCE = 600.0  # with a server that answered before: it is started again, or moved
+SECONDS_BETWEEN_TRIES = 1.0
 LOCK_SPACE = crc32(b"vertiform sweep") >> 1  # the first half of our advisory locks, an int4
 MAKING_TABLES = -1  # the other half: no study has this id
 DRIVER = "postgresql+psycopg"
@@ -24,11 +29,14 @@ CONNECT = {
     "keepalives_count": 3,
 }
 
+logger = logging.getLogger(__name__)
+
 
 def open_database(address: str) -> RDBStorage:
     """Connect, and make Optuna's tables if they are absent.
 
-    Optuna's own watch for silent workers stays off: PostgresClaims keeps it.
+    Optuna's own watch for silent workers stays off: PostgresClaims keeps it. A server that goes
+    away later is waited for, up to ten minutes.
     Raises ConfigError if the address cannot be one, StorageError if nobody answers there.
     """
     url = _url(address)
@@ -39,9 +47,27 @@ def open_database(address: str) -> RDBStorage:
         # Of two workers that make the tables at the same time, one would fail.
         alone.execute(*lock_of(MAKING_TABLES))
         try:
-            return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options)
+            storage = RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=options)
         except RuntimeError as error:  # of the tables' version
             raise _other_version(url) from error
+    event.listen(storage.engine, "do_connect", _connect_patiently)
+    return storage
+
+
+def _connect_patiently(dialect: Any, _: Any, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
+    """Connect as SQLAlchemy does, but wait for a server that is away for a while."""
+    give_up_at = time.monotonic() + SECONDS_OF_PATIENCE
+    is_first = True
+    while True:
+        try:
+            return dialect.connect(*args, **params)
+        except dialect.loaded_dbapi.OperationalError as error:
+            if time.monotonic() > give_up_at:
+                raise
+            if is_first:
+                logger.warning("The sweep's database does not answer; waiting for it: %s", error)
+            is_first = False
+            time.sleep(SECONDS_BETWEEN_TRIES)
 
 
 def lock_of(study_id: int) -> tuple[TextClause, dict[str, int]]:

@@ -3,6 +3,7 @@
 import json
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +24,8 @@ WORKER = "vertiform:worker"  # a system attribute of a trial: who runs it
 _SILENCE_ALLOWED = text("SELECT set_config('idle_in_transaction_session_timeout', :ms, true)")
 _STATE = text("""
     SELECT (SELECT value_json FROM trial_system_attributes WHERE trial_id = :trial AND key = :key),
-    COALESCE((SELECT heartbeat > now() AT TIME ZONE 'UTC' - make_interval(secs => :grace)
-              FROM trial_heartbeats WHERE trial_id = :trial), false)""")
+    (SELECT extract(epoch FROM now() AT TIME ZONE 'UTC' - heartbeat)
+     FROM trial_heartbeats WHERE trial_id = :trial)""")
 _ALONE_WITH_TRIAL = text("SELECT 1 FROM trials WHERE trial_id = :trial FOR UPDATE")
 _SET_WORKER = text("""
     INSERT INTO trial_system_attributes (trial_id, key, value_json) VALUES (:trial, :key, :worker)
@@ -50,7 +51,9 @@ class PostgresClaims:
 
     The signs are Optuna's own heartbeats, given by a thread; the worker's name is an attribute of
     the trial. A worker that was silent for six heartbeats may lose its trials to another, and its
-    turn too: it hears of the first from `holds`, and of the second by a StorageError.
+    turn too: it hears of the first from `holds`, and of the second by a StorageError. After a time
+    in which it could not give signs itself, as when the database was away, it takes no silence of
+    others for death until six heartbeats have passed.
     """
 
     def __init__(self, storage: RDBStorage, study_id: int, *, heartbeat_seconds: int) -> None:
@@ -61,6 +64,7 @@ class PostgresClaims:
         self._worker = json.dumps(f"{this_process()}, {uuid.uuid4().hex[:8]}")
         self._held: set[int] = set()
         self._one_thread = threading.Lock()
+        self._last_beat = self._judges_from = time.monotonic()
         self._is_closed = threading.Event()
         self._beats = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
         self._beats.start()
@@ -112,7 +116,7 @@ class PostgresClaims:
     def close(self) -> None:
         """Drop every trial and end the thread. The storage's connections stay open."""
         self._is_closed.set()
-        self._beats.join()
+        self._beats.join(timeout=self._heartbeat_seconds)  # it may wait for the database
         for trial_id in sorted(self._held):
             self.drop(trial_id)
 
@@ -137,19 +141,26 @@ class PostgresClaims:
         return {"key": WORKER, "worker": self._worker, **values}
 
     def _state(self, connection: Connection, trial_id: int) -> tuple[str | None, bool]:
-        """Return whose name stands on the trial, and whether it gave a sign of life in time."""
-        asked = {"trial": trial_id, "key": WORKER, "grace": self._grace_seconds}
-        worker, is_alive = connection.execute(_STATE, asked).one()
-        return worker, is_alive
+        """Return whose name stands on the trial, and whether that worker may be alive."""
+        asked = {"trial": trial_id, "key": WORKER}
+        worker, silent_seconds = connection.execute(_STATE, asked).one()
+        if silent_seconds is None:
+            return worker, False
+        return worker, silent_seconds < self._grace_seconds or not self._may_judge()
+
+    def _may_judge(self) -> bool:
+        now = time.monotonic()
+        return now - self._last_beat < self._grace_seconds / 2 and now >= self._judges_from
 
     def _beat_on(self) -> None:
-        was_silent = False
         while not self._is_closed.wait(self._heartbeat_seconds):
             try:
                 with self._engine.begin() as connection:
                     connection.execute(_BEAT, self._named(trials=list(self._held)))
-                was_silent = False
             except SQLAlchemyError as error:  # tried again at the next; `holds` tells if too late
-                if not was_silent:
-                    logger.warning("The sweep's database does not answer: %s", error)
-                was_silent = True
+                logger.warning("No sign of life could be given to the sweep's database: %s", error)
+                continue
+            now = time.monotonic()
+            if now - self._last_beat > self._grace_seconds / 2:
+                self._judges_from = now + self._grace_seconds
+            self._last_beat = now
