@@ -5,6 +5,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.training.judges import Scripted
@@ -65,6 +66,13 @@ def test_a_pruned_run_has_logged_its_validation_and_leaves_no_model(tmp_path):
     assert list(sink.of(names.VAL_NATS_PER_TOKEN)) == [10, SECOND_VALIDATION]
     assert max(step for step, _, _ in sink.points) == SECOND_VALIDATION
     assert not (tmp_path / "run").exists()
+
+
+def test_a_pruned_run_leaves_no_process_that_makes_batches(tmp_path):
+    judge = Scripted(prunes_at={SECOND_VALIDATION})
+    with pytest.raises(Pruned):
+        pretrain_tiny(tmp_path, judge=judge, trainer=trainer_with(loader_workers=1))
+    assert not psutil.Process().children(recursive=True)
 
 
 def test_a_pruned_step_is_not_saved_and_the_ones_before_are(tmp_path):

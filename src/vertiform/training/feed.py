@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from torch.utils.data._utils.pin_memory import pin_memory
@@ -39,9 +39,23 @@ class Feed:
         self._pins = pins
         self._step_flops = step_flops
         self._counted: deque[Counts] = deque()
+        self._handed_out: Generator[Any, None, None] | None = None
         self.seconds_waited = 0.0
 
     def __iter__(self) -> Iterator[Any]:
+        self._handed_out = self._handing_out()
+        return self._handed_out
+
+    def close(self) -> None:
+        """End the processes that make batches, which may be in the midst of them.
+
+        A run that ends by an exception leaves them in a circle of objects; whenever that is
+        collected, in the next run maybe, the process would wait there for theirs to end.
+        """
+        if self._handed_out is not None:
+            self._handed_out.close()
+
+    def _handing_out(self) -> Generator[Any, None, None]:
         started = time.perf_counter()
         for batch in self._batches:
             self._counted.append(self._count(batch))

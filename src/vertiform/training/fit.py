@@ -4,6 +4,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ def fit(
                 choices.say()
                 if choices.compiles.value == "on":
                     compile_blocks(trained)
-                with interrupts_passed_on(what, writer):
+                with closing(feed), interrupts_passed_on(what, writer):
                     lightning.fit(trained, feed, validation_batches(), ckpt_path=found)
             best_step = crew.keeper.best_step
             assert best_step is not None  # the last step is always validated
