@@ -108,16 +108,16 @@ class Run:
         shown = shortened(markdown, TAG_CHARACTERS, whole_in="note.md")
         self.set_tags({"mlflow.note.content": shown})
 
-    def end(self, status: str | None) -> Shipped:
+    def end(self, status: str | None, *, waits: bool = True) -> Shipped | None:
         """Close the journal with the run's state, and wait for MLflow to have all of it.
 
-        status: FINISHED, FAILED or KILLED; None for a run that had ended before. Raises
-        StorageError if the disk did not take everything.
+        status: FINISHED, FAILED or KILLED; None for a run that had ended before. None is returned
+        where nobody waits. Raises StorageError if the disk did not take everything.
         """
         self.journal.append("end", status=status)
         self._carrier.stop()
         self.journal.close()
-        return self._carrier.wait_until_whole()
+        return self._carrier.wait_until_whole() if waits else None
 
     def _log_file(self, source: Path, name: str) -> None:
         check_name(name)
@@ -134,9 +134,11 @@ def start_run(
     config: Mapping[str, Any],
     lineage: Lineage,
     identity: str | None = None,
-    parent: Run | None = None,
+    parent: Run | str | None = None,
     tags: Mapping[str, str] | None = None,
     in_background: bool = True,
+    waits: bool = True,
+    reopens: bool = False,
 ) -> Iterator[Run]:
     """Open a run; at the block's end MLflow says FINISHED, FAILED (an error) or KILLED (stopped).
 
@@ -144,14 +146,18 @@ def start_run(
     config:   composed, plain values; flattened to params (`optimizer.lr`) and kept as config.yaml.
     identity: what makes this run this run. One that was killed or failed is taken up again under
               the same identity, as the same run with one value a step; None is always a new one.
+    parent:   a run, or the journal of one that another process of this project has open.
     in_background: another process brings the journal to MLflow; else this one, at the end.
+    waits:    whether the end of the block waits for MLflow to have all of it; wait_for_runs does it
+              later for many.
+    reopens:  whether a run of this identity that has finished is taken up again too.
 
     MLflow need not answer: a warning then names the journal and the command that sends it.
     Raises TrackingError if another process has this run open.
     """
-    if parent is not None and not in_background:
+    if isinstance(parent, Run) and not in_background:
         _ = parent.id  # which brings the parent to MLflow, before its child
-    folder = _journal_folder(journals_of(store.root), identity)
+    folder = _journal_folder(journals_of(store.root), identity, reopens=reopens)
     journal = Journal(folder)
     if journal.is_new:
         links = {"mlflow.user": who(), "vertiform.kind": kind}
@@ -162,7 +168,7 @@ def start_run(
             store=store.name,
             experiment=experiment,
             name=name,
-            parent=parent.journal_name if parent else None,
+            parent=parent.journal_name if isinstance(parent, Run) else parent,
             tags=links | dict(tags or {}),
         )
     else:
@@ -171,8 +177,17 @@ def start_run(
     if "params" not in journal.past.kinds:
         log_config(run, config)
     log_lineage(run, lineage)
-    with _ending(run, "FINISHED"):
+    with _ending(run, "FINISHED", waits=waits):
         yield run
+
+
+def wait_for_runs(store: Store, journal_names: Sequence[str]) -> None:
+    """Wait for MLflow to have all of runs that ended without waiting; say of which it does not."""
+    for name in journal_names:
+        folder = journals_of(store.root) / name
+        carrier = InBackground(store, folder)
+        carrier.stop()
+        _say_what_is_missing(store, name, folder, carrier.wait_until_whole())
 
 
 @contextmanager
@@ -217,39 +232,44 @@ def has_finished(store: Store, journal_name: str) -> bool:
 
 
 @contextmanager
-def _ending(run: Run, status: str | None) -> Iterator[None]:
+def _ending(run: Run, status: str | None, *, waits: bool = True) -> Iterator[None]:
     """End the run with its true state when the block ends, however it ends."""
     try:
         with _sigterm_raised():
             yield
     except BaseException as error:
-        _end_broken(run, error, has_state=status is not None)
+        _end_broken(run, error, has_state=status is not None, waits=waits)
         raise
-    _say_what_is_missing(run, run.end(status))
+    _end(run, status, waits=waits)
 
 
-def _say_what_is_missing(run: Run, state: Shipped) -> None:
-    folder = run.journal.folder
+def _end(run: Run, status: str | None, *, waits: bool) -> None:
+    state = run.end(status, waits=waits)
+    if state is not None:
+        _say_what_is_missing(run.store, run.name, run.journal.folder, state)
+
+
+def _say_what_is_missing(store: Store, name: str, folder: Path, state: Shipped) -> None:
     if not state.is_ended:
         logger.warning(
             "%s does not have all of the run `%s` yet (%s). It is kept in %s; `vertiform sync` "
             "sends it.",
-            *(run.store.name, run.name, state.trouble or "it takes long", folder),
+            *(store.name, name, state.trouble or "it takes long", folder),
         )
     if state.refused:
         logger.warning(
             "MLflow refused %d values or records of the run `%s`; %s names them.",
-            *(state.refused, run.name, folder / "refused.txt"),
+            *(state.refused, name, folder / "refused.txt"),
         )
 
 
-def _journal_folder(journals: Path, identity: str | None) -> Path:
+def _journal_folder(journals: Path, identity: str | None, *, reopens: bool) -> Path:
     """The journal to take up again, or a new one where the last of this identity has finished."""
     if identity is None:
         return journals / uuid.uuid4().hex
     short = identity[:IDENTITY_CHARACTERS]
     number = 1
-    while _has_finished(journals / f"{short}-{number}"):
+    while not reopens and _has_finished(journals / f"{short}-{number}"):
         number += 1
     return journals / f"{short}-{number}"
 
@@ -277,7 +297,7 @@ def who() -> str:
         return "unknown"
 
 
-def _end_broken(run: Run, error: BaseException, *, has_state: bool) -> None:
+def _end_broken(run: Run, error: BaseException, *, has_state: bool, waits: bool) -> None:
     """Close the run with its true state. Trouble here is only logged: `error` matters more."""
     status = "FAILED" if isinstance(error, Exception) else "KILLED"  # Ctrl-C, SIGTERM
     told = without_credentials(f"{type(error).__name__}: {error}")
@@ -286,7 +306,7 @@ def _end_broken(run: Run, error: BaseException, *, has_state: bool) -> None:
         if has_state:
             run.set_tags({"vertiform.error": told})
             run.log_text(lines, "error.txt")
-        _say_what_is_missing(run, run.end(status if has_state else None))
+        _end(run, status if has_state else None, waits=waits)
     except Exception as trouble:
         with suppress(Exception):
             run.journal.close()
