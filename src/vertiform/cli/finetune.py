@@ -14,11 +14,13 @@ from vertiform.errors import EXIT_DONE
 from vertiform.files import read_json, write_json
 
 if TYPE_CHECKING:
+    from vertiform.tasks.rows import TaskData
     from vertiform.tracking.lineage import Lineage
     from vertiform.tracking.receipts import Receipt
     from vertiform.tracking.runs import Run
     from vertiform.tracking.starts import FetchedStart
     from vertiform.tracking.store import Store
+    from vertiform.training.finetune import FinetuneResult
 
 BASELINE = "baseline"
 
@@ -37,20 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compose, fine-tune every start, and say which was best and where it is."""
     config = compose("finetune", options.overrides)
+    tasks, pretrained = places_of(config)
+    receipt = run_finetune(config, tasks=tasks, pretrained=pretrained, out=options.out)
+    print(f"\nThe best network is in {receipt.facts['model']}. Compare the starts: make ui")
+    return EXIT_DONE
+
+
+def places_of(config: Mapping[str, Any]) -> tuple[Path, Path]:
+    """Return the folders of the domain's tasks and of its pretrained encoder; both are there."""
     domain, task = config["domain"], config["task"]["name"]
 
     def place(name: str, stage: str) -> Path:
         path = layout.option("finetune", name, domain=domain, task=task)
         return layout.existing(path, made_by=stage)
 
-    receipt = run_finetune(
-        config,
-        tasks=place("tasks", f"label@{domain}"),
-        pretrained=place("pretrained", "pretrain"),
-        out=options.out,
-    )
-    print(f"\nThe best network is in {receipt.facts['model']}. Compare the starts: make ui")
-    return EXIT_DONE
+    return place("tasks", f"label@{domain}"), place("pretrained", "pretrain")
 
 
 @dataclass(frozen=True)
@@ -217,13 +220,41 @@ def _baseline(sources: _Sources, name: str, *, fingerprint: str, run: "Run") -> 
 
 
 def _network(sources: _Sources, name: str, *, fingerprint: str, run: "Run") -> Mapping[str, float]:
+    result = train_start(
+        sources.config,
+        sources.data,
+        name,
+        fetched=sources.fetched.get(name),
+        pretrained=sources.pretrained,
+        out=sources.aside / "starts" / name,
+        checkpoints=sources.aside,
+        fingerprint=fingerprint,
+        trainer=instantiate(sources.config["trainer"]),
+        sink=run,
+    )
+    run.set_tags({"energy.method": result.fit.energy_method})
+    return result.metrics
+
+
+def train_start(
+    config: Mapping[str, Any],
+    data: "TaskData",
+    name: str,
+    *,
+    fetched: "FetchedStart | None",
+    pretrained: Path,
+    **place: Any,
+) -> "FinetuneResult":
+    """Fine-tune from the start `name` of a composed conf/finetune.yaml, and from no other.
+
+    fetched: that start, if it is in MLflow. place: what training.finetune takes besides its recipe.
+    """
     from vertiform.training.finetune import Recipe, finetune
 
-    config = sources.config
-    result = finetune(
-        sources.data,
+    return finetune(
+        data,
         name=name,
-        start=instantiate(config["starts"][name] | _weights(sources.fetched.get(name))),
+        start=instantiate(config["starts"][name] | _weights(fetched)),
         recipe=Recipe(
             max_tokens=config["task"]["max_tokens"],
             batches=instantiate(config["batches"]),
@@ -233,15 +264,9 @@ def _network(sources: _Sources, name: str, *, fingerprint: str, run: "Run") -> M
             monitor=config["monitor"],
             seed=config["seed"],
         ),
-        pretrained=sources.pretrained,
-        out=sources.aside / "starts" / name,
-        checkpoints=sources.aside,
-        fingerprint=fingerprint,
-        trainer=instantiate(config["trainer"]),
-        sink=run,
+        pretrained=pretrained,
+        **place,
     )
-    run.set_tags({"energy.method": result.fit.energy_method})
-    return result.metrics
 
 
 def _finished(sources: _Sources, name: str) -> Path:

@@ -16,6 +16,7 @@ from vertiform.errors import EXIT_DONE, ConfigError, did_you_mean
 VERBS = {
     "pretrain": "pretrain a language model on a domain's text",
     "finetune": "fine-tune a labelled task from several starts and compare them",
+    "sweep": "search for a better configuration, and go on where it was stopped",
     "evaluate": "score a fine-tuned model and its baseline on the test split",
     "register": "package an evaluated model and register it in MLflow",
     "promote": "move an alias to a model version, if every gate agrees",

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     from vertiform.training.distributed import joined
 
     config = compose("pretrain", options.overrides)
-    tokens = _tokens_of(config["domain"])
+    tokens = tokens_of(config["domain"])
     if options.plan:
         print(_plan(config, tokens=tokens))
         return EXIT_DONE
@@ -65,10 +65,10 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
     from vertiform.tracking.starts import log_checkpoint
     from vertiform.training.distributed import from_first
 
-    text = _text_of(config, tokens=tokens)
+    text = text_of(config, tokens=tokens)
     store = session.training_store_of(config)
-    start, source = from_first(lambda: _start_of(config, store))
-    fingerprint = _fingerprint_of(config, text, start=start)
+    start, source = from_first(lambda: start_of(config, store))
+    fingerprint = fingerprint_of(config, text, start=start)
     out = out or identity.OUTSIDE_RELEASE / "pretrain" / fingerprint
     lineage = session.lineage_of(config, data=[tokens, *read_besides(config)])
 
@@ -81,7 +81,15 @@ def run_pretrain(config: dict[str, Any], *, tokens: Path, out: Path | None) -> "
         lineage=lineage,
         identity=fingerprint,
     ) as run:
-        result = _pretrained(config, text, start=start, out=out, fingerprint=fingerprint, sink=run)
+        result = train_language_model(
+            config,
+            text,
+            start=start,
+            out=out,
+            fingerprint=fingerprint,
+            trainer=instantiate(config["trainer"]),
+            sink=run,
+        )
         # The curves end with the last step; these are of the step whose weights are kept.
         run.log_metrics({names.best(name): value for name, value in result.metrics.items()})
         run.log_metrics(result.fit.speed)
@@ -133,7 +141,7 @@ def _note(
 
 def read_besides(config: dict[str, Any]) -> list[Path]:
     """Files and folders of this disk that the configuration names, besides the tokens."""
-    read = [_tokens_of(name) for name in config["mixture"]["replay"]]
+    read = [tokens_of(name) for name in config["mixture"]["replay"]]
     read += [Path(glossary) for glossary in _glossaries(config["objective"])]
     if config["weights"] is not None and Path(config["weights"]).is_dir():
         read.append(Path(config["weights"]))
@@ -153,45 +161,39 @@ def _follow(config: dict[str, Any], *, tokens: Path) -> None:
     from vertiform.training.distributed import from_first
     from vertiform.training.metrics import NoSink
 
-    text = _text_of(config, tokens=tokens)
+    text = text_of(config, tokens=tokens)
     # Found by the first process: two that open a new store at once get in each other's way.
-    start, _ = from_first(lambda: _start_of(config, session.store_of(config)))
-    fingerprint = _fingerprint_of(config, text, start=start)
-    nowhere = Path(os.devnull)
-    _pretrained(config, text, start=start, out=nowhere, fingerprint=fingerprint, sink=NoSink())
-
-
-def _pretrained(
-    config: dict[str, Any],
-    text: "Text",
-    *,
-    start: str | Path | None,
-    out: Path,
-    fingerprint: str,
-    sink: Any,
-) -> "PretrainResult":
-    from vertiform.training.pretrain import pretrain
-
-    return pretrain(
-        _recipe_of(config),
+    start, _ = from_first(lambda: start_of(config, session.store_of(config)))
+    fingerprint = fingerprint_of(config, text, start=start)
+    train_language_model(
+        config,
         text,
         start=start,
-        out=out,
-        checkpoints=identity.UNFINISHED,
+        out=Path(os.devnull),
         fingerprint=fingerprint,
         trainer=instantiate(config["trainer"]),
-        sink=sink,
+        sink=NoSink(),
     )
+
+
+def train_language_model(config: dict[str, Any], text: "Text", **place: Any) -> "PretrainResult":
+    """Pretrain as a composed conf/pretrain.yaml says.
+
+    place: what training.pretrain takes besides its recipe and its text.
+    """
+    from vertiform.training.pretrain import pretrain
+
+    return pretrain(_recipe_of(config), text, checkpoints=identity.UNFINISHED, **place)
 
 
 def _plan(config: dict[str, Any], *, tokens: Path) -> str:
     """Say what the run would take, from a few steps whose weights are thrown away."""
     from vertiform.training.plan import plan
 
-    start = _start_of(config, session.store_of(config))[0] if config["weights"] else None
+    start = start_of(config, session.store_of(config))[0] if config["weights"] else None
     return plan(
         _recipe_of(config),
-        _text_of(config, tokens=tokens),
+        text_of(config, tokens=tokens),
         start=start,
         trainer=instantiate(config["trainer"]),
     ).rendered()
@@ -204,30 +206,31 @@ def _recipe_of(config: dict[str, Any]) -> "Recipe":
     return Recipe(seed=config["seed"], monitor=config["monitor"], **built)
 
 
-def _text_of(config: dict[str, Any], *, tokens: Path) -> "Text":
+def text_of(config: dict[str, Any], *, tokens: Path) -> "Text":
     from vertiform.training.workload import Text
 
-    replay = {name: _tokens_of(name) for name in config["mixture"]["replay"]}
+    replay = {name: tokens_of(name) for name in config["mixture"]["replay"]}
     return Text(domain=config["domain"], tokens=tokens, replay=replay)
 
 
-def _tokens_of(domain: str) -> Path:
+def tokens_of(domain: str) -> Path:
     return layout.existing(
         layout.option("pretrain", "tokens", domain=domain), made_by=f"tokenize@{domain}"
     )
 
 
-def _start_of(
-    config: dict[str, Any], store: "Store"
+def start_of(
+    config: dict[str, Any], store: "Store | None"
 ) -> tuple[str | Path | None, "FetchedStart | None"]:
     """The checkpoint to start from; the folder and what it is in MLflow if it is one from there."""
     if config["weights"] is None:
         return None, None
+    assert store is not None, "the first process has one"
     fetched = session.fetched_start(store, config["weights"], into=identity.FETCHED)
     return (fetched.folder, fetched) if fetched else (config["weights"], None)
 
 
-def _fingerprint_of(config: dict[str, Any], text: "Text", *, start: str | Path | None) -> str:
+def fingerprint_of(config: dict[str, Any], text: "Text", *, start: str | Path | None) -> str:
     """What makes this run this run: its configuration, and all that it reads."""
     from vertiform.checkpoint_names import checkpoint_folder
     from vertiform.corpus.manifest import read_manifest

@@ -1,0 +1,72 @@
+"""What a sweep ends with: its pictures and its report under its run, and the recipe to keep."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vertiform.cli.sweeping.setup import AS_IT_IS, BEST, CONFIGURATION, Confirmation, Setup
+from vertiform.sweeps.dimensions import Value
+
+if TYPE_CHECKING:
+    from vertiform.sweeps.outcome import Confirmation as Confirmed
+    from vertiform.sweeps.outcome import Outcome
+    from vertiform.sweeps.study import Study
+    from vertiform.tracking.runs import Run
+
+PICTURES = "pictures"  # in the sweep's folder, and among the artifacts of its run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What a person reads at the end, and the settings of the best trial, if there is one best."""
+
+    lines: list[str]
+    best: Mapping[str, Value] | None
+
+
+def end(run: "Run", setup: Setup, study: "Study", confirmed: "Confirmed | None") -> Ending:
+    """Keep what came out under the sweep's run: pictures, a note, and the numbers of its best."""
+    from vertiform.sweeps.pictures import write_pictures
+    from vertiform.sweeps.report import closing_lines, markdown_of
+
+    outcome = study.outcome(setup.objectives.names, confirmation=confirmed)
+    pictures = write_pictures(
+        study.optuna,
+        setup.folder / PICTURES,
+        objectives=setup.objectives.names,
+        title=f"Sweep {setup.name}",
+    )
+    for path in pictures.paths:
+        run.log_file(path, folder=PICTURES)
+    run.note(markdown_of(outcome))
+    run.log_table("trials", study.rows(setup.objectives.names))
+    best = outcome.best[0] if len(outcome.best) == 1 else None
+    if best is not None:
+        run.set_tags({"vertiform.best_trial": str(best.number)})
+        points = dict(zip(setup.objectives.names, best.values, strict=True))
+        run.log_metrics({f"best/{name}": value for name, value in points.items()})
+    lines = [*closing_lines(outcome), "", f"Pictures: {pictures.page}", _next(setup, outcome)]
+    return Ending(lines=lines, best=None if best is None else best.settings)
+
+
+def values_over_seeds(job: Confirmation, study: "Study") -> "Confirmed":
+    """Gather what both configurations came to over the seeds."""
+    from vertiform.sweeps.outcome import Confirmation as Confirmed
+
+    ended = [(job.space.values(trial.params), trial.values) for trial in study.trials()]
+
+    def of(configuration: str) -> tuple[float, ...]:
+        return tuple(
+            values[0] for given, values in ended if values and given[CONFIGURATION] == configuration
+        )
+
+    return Confirmed(seeds=tuple(job.seeds), best=of(BEST), base=of(AS_IT_IS))
+
+
+def _next(setup: Setup, outcome: "Outcome") -> str:
+    if len(outcome.best) == 1 and outcome.best[0].number != 0:
+        return (
+            "To keep the best trial, run the same command with --save NAME: it writes "
+            "conf/experiment/NAME.yaml. Compare the trials: make ui"
+        )
+    return "Compare the trials: make ui"
