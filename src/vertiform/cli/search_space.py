@@ -90,13 +90,13 @@ def read_space(door: str, given: Given, *, sweep: Mapping[str, Any]) -> Search:
     The command has the final word: a sweep among its overrides replaces one of the same key in the
     file. Raises ConfigError for whatever would make a trial fail before it trains.
     """
-    space = _space_of(sweep.get("search"), given.searched)
     if door != "finetune" and given.start is not None:
         raise ConfigError(
             f"`start={given.start}` is of fine-tuning, and {door} has no starts.",
             fix="leave it out; `weights` says what pretraining goes on from.",
         )
     _refuse_slips(door, given)
+    space = _space_of(sweep.get("search"), given.searched)
     start = sweep[START] if door == "finetune" else None
     composer = Composer(door, given.door)
     check_space(space)
