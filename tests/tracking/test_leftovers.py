@@ -106,6 +106,13 @@ def test_only_a_journal_that_mlflow_has_whole_goes(tmp_path):
     assert len(found) == 6
 
 
+def test_a_sweep_goes_whole_once_nobody_gave_it_a_trial_for_long(tmp_path):
+    written(tmp_path / "runs/sweeps/old/journal.lines")
+    written(tmp_path / "runs/sweeps/young/trials/0000/log.txt")
+    written(tmp_path / "runs/sweeps/young/journal.lines", days_ago=1)
+    assert why(tmp_path) == {"runs/sweeps/old": "", "runs/sweeps/young": retention.YOUNG}
+
+
 def test_an_old_page_that_compares_runs_goes(tmp_path):
     written(tmp_path / "runs/compare/page.html")
     assert why(tmp_path) == {"runs/compare/page.html": ""}

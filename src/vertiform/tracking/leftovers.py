@@ -23,7 +23,7 @@ CHECKPOINTS = Path("checkpoints")
 STARTS = "starts"  # below it: copies of checkpoints in MLflow
 OUTSIDE_RELEASE = Path("runs")
 MODELS = ("pretrain", "finetune")  # below runs/: what was trained by hand
-JOURNALS, PAGES = "journals", "compare"
+JOURNALS, PAGES, SWEEPS = "journals", "compare", "sweeps"
 SHIPPED, LINES = "shipped.json", "journal.lines"
 
 NOBODY = "no alias, candidate or recent run needs it"
@@ -66,6 +66,10 @@ def local_pieces(project: Path, retained: Retained, policy: Policy) -> list[Piec
         *_models(project, read, policy),
         *_journals(project / OUTSIDE_RELEASE / JOURNALS, policy),
         *_aged("compare pages", _below(project / OUTSIDE_RELEASE / PAGES), policy),
+        # Their runs hold what came of them; a study that is gone cannot be given more trials.
+        *_aged(
+            "sweeps", _folders(project / OUTSIDE_RELEASE / SWEEPS), policy, running_since=since
+        ),
     ]
 
 
