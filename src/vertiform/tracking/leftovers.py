@@ -67,9 +67,7 @@ def local_pieces(project: Path, retained: Retained, policy: Policy) -> list[Piec
         *_journals(project / OUTSIDE_RELEASE / JOURNALS, policy),
         *_aged("compare pages", _below(project / OUTSIDE_RELEASE / PAGES), policy),
         # Their runs hold what came of them; a study that is gone cannot be given more trials.
-        *_aged(
-            "sweeps", _folders(project / OUTSIDE_RELEASE / SWEEPS), policy, running_since=since
-        ),
+        *_aged("sweeps", _folders(project / OUTSIDE_RELEASE / SWEEPS), policy, running_since=since),
     ]
 
 
