@@ -7,7 +7,6 @@ import hashlib
 import logging
 import socket
 import uuid
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -28,12 +27,12 @@ from vertiform.sweeps.outcome import Confirmation, Outcome, outcome_of
 from vertiform.sweeps.space import Space
 from vertiform.sweeps.storage import open_storage
 from vertiform.sweeps.table import Watched
+from vertiform.sweeps.trial import TAKEN, Trial
 
 FACTS = "vertiform"  # user attribute of a study: what it is of
 RUN = "run"  # likewise: the run in MLflow that its trials' runs are children of
 REASON = "reason"  # user attribute of a trial that failed
-TAKEN = "taken"  # user attribute of a trial: how often a worker took it
-MOST_TAKEN = 3  # after so many deaths of its worker a trial is given up
+MOST_DEATHS = 3  # of its workers, one after the other and without a validation between
 
 MakeSampler = Callable[[int], BaseSampler]
 """Builds the sampler for one trial from a seed."""
@@ -54,44 +53,6 @@ class Facts:
     uid: str
     host: str
     root: str
-
-
-class Trial:
-    """A trial that this process runs."""
-
-    def __init__(self, trial: optuna.Trial, *, values: dict[str, Value], is_resumed: bool) -> None:
-        self._trial = trial
-        self.values = values  # by the keys of the space's dimensions
-        self.is_resumed = is_resumed
-
-    @property
-    def id(self) -> int:
-        """Its id in the storage."""
-        return self._trial._trial_id
-
-    @property
-    def number(self) -> int:
-        """Its number in the study, from 0."""
-        return self._trial.number
-
-    def report(self, value: float, *, step: int) -> bool:
-        """Tell the value at a step of training; True if the trial should go no further.
-
-        A trial that was taken up again may tell a step that it told before: the first counts.
-        """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            self._trial.report(value, step)
-        return self._trial.should_prune()
-
-    @property
-    def notes(self) -> dict[str, Any]:
-        """What was noted beside it, by this worker and those before it."""
-        return self._trial.user_attrs
-
-    def note(self, key: str, value: Any) -> None:
-        """Keep a fact beside the trial; plain JSON."""
-        self._trial.set_user_attr(key, value)
 
 
 class Study:
@@ -172,9 +133,9 @@ class Study:
             is_ours = self._claims.take(found._trial_id)
             assert is_ours, "a trial that nobody runs is free inside a turn"
             values = self._space.suggest(found)
-            taken = found.user_attrs.get(TAKEN, 0) + 1
-            found.set_user_attr(TAKEN, taken)
-        return Trial(found, values=values, is_resumed=taken > 1)
+            trial = Trial(found, values=values)
+            trial.note_taken()
+        return trial
 
     def has_work(self) -> bool:
         """Whether next_trial would give one."""
@@ -197,8 +158,14 @@ class Study:
 
     def tell_failed(self, trial: Trial, reason: str) -> None:
         """End a trial that came to nothing."""
-        trial.note(REASON, reason)
-        self._end(trial, TrialState.FAIL, None)
+        self._end(trial, TrialState.FAIL, None, reason=reason)
+
+    def give_back(self, trial: Trial) -> None:
+        """Leave a trial to whoever comes next: this process was asked to end."""
+        with self._claims.turn():
+            if self._claims.holds(trial.id):
+                trial.note_given_back()
+                self._claims.drop(trial.id)
 
     def best_number(self) -> int | None:
         """The best trial, if there is one objective and one has ended well."""
@@ -255,9 +222,18 @@ class Study:
         """Let go of whatever this process holds."""
         self._claims.close()
 
-    def _end(self, trial: Trial, state: TrialState, values: list[float] | None) -> None:
+    def _end(
+        self,
+        trial: Trial,
+        state: TrialState,
+        values: list[float] | None,
+        *,
+        reason: str | None = None,
+    ) -> None:
         with self._claims.turn():
             if self._claims.holds(trial.id):
+                if reason is not None:
+                    trial.note(REASON, reason)
                 self.optuna.tell(trial.number, values, state)
                 self._claims.drop(trial.id)
             else:
@@ -276,9 +252,9 @@ class Study:
         for trial in trials:
             if trial.state != TrialState.RUNNING or not self._claims.is_orphan(trial._trial_id):
                 continue
-            if trial.user_attrs.get(TAKEN, 0) < MOST_TAKEN:
+            if trial.user_attrs.get(TAKEN, 0) < MOST_DEATHS:
                 return trial
-            reason = f"its worker died {MOST_TAKEN} times, killed from outside"
+            reason = f"{MOST_DEATHS} workers in a row died of it, killed from outside"
             self.optuna._storage.set_trial_user_attr(trial._trial_id, REASON, reason)
             self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             logger.warning("Trial %d is given up: %s.", trial.number, reason)

@@ -66,8 +66,8 @@ def run_trial(bench: Bench, trial: "Trial") -> bool:
 
     A trial that fails is told with its reason, and is no error here. Returns whether this process
     is fit for another: after an error that is none of ours it may not be, such as one of a kernel
-    on a GPU, after which every other call fails. Raises what ends a worker: a full disk, and
-    SystemExit for one that was asked to end, whose trial goes on later.
+    on a GPU, after which every other call fails. Raises what ends a worker, whose trial goes on
+    later: a full disk, that the next trial would meet too, and SystemExit of one asked to end.
     """
     is_fit = True
     folder = bench.job.folder / "trials" / f"{trial.number:04d}"
@@ -77,8 +77,9 @@ def run_trial(bench: Bench, trial: "Trial") -> bool:
         try:
             if not _has_ended(bench, trial):
                 _tracked(bench, trial, config, fingerprint=fingerprint, folder=folder)
-        except StorageError:
-            raise  # the next trial would meet it too
+        except (StorageError, SystemExit, KeyboardInterrupt):
+            bench.study.give_back(trial)
+            raise
         except Exception as error:
             _say(error, trial)
             bench.study.tell_failed(trial, _reason(error))
