@@ -224,7 +224,7 @@ def test_a_file_that_was_deleted_meanwhile_is_said_so(tmp_path):
     journal = with_records(tmp_path / "journal.lines", 2)
     (tmp_path / "journal.lines").unlink()
     with pytest.raises(StorageError, match=r"was deleted while(?s:.)*begins a new study"):
-        journal.append_logs([record(2)])
+        journal.append_logs([record(2, op_code=FIRST_OF_TRIAL)])
 
 
 def test_a_full_disk_is_named_and_half_a_record_is_not_left(tmp_path, monkeypatch):

@@ -85,10 +85,11 @@ class JournalFile(BaseJournalBackend):
             self._end = at + len(lines)
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
-        is_next = at == self._starts[-1]  # all that stands before was read
-        if is_next and len(logs) == 1 and logs[0]["op_code"] in PLAIN:
+        operations = [log["op_code"] for log in logs]
+        # If all that stands before was read, ours is the next to be.
+        if at == self._starts[-1] and len(logs) == 1 and operations[0] in PLAIN:
             self._own = _Own(logs[0], number=len(self._starts) - 1, end=self._end)
-        if not NOT_SYNCED.issuperset([log["op_code"] for log in logs]):
+        if not NOT_SYNCED.issuperset(operations):
             self._sync()  # by now others may write; what they have written is synced too
 
     def close(self) -> None:
@@ -101,7 +102,7 @@ class JournalFile(BaseJournalBackend):
         self._own: _Own | None = None
         self._opened = _opened(self._path)  # closed with us
         self._file = self._opened.fileno()
-        _check_is_journal(self._path, self._file)
+        _check_is_journal(self._path)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self._path}
@@ -116,27 +117,27 @@ class JournalFile(BaseJournalBackend):
         Damage with no right record behind it is what a crash leaves: the next writer cuts it off.
         """
         damaged_at: int | None = None
-        for text, start in _lines(self._file, at):
-            rest = checked(text)
-            if rest is None:
-                damaged_at = start if damaged_at is None else damaged_at
-            elif damaged_at is not None:
-                raise _damaged(self._path, at=damaged_at)
-            else:
-                yield rest, start + len(text) + 1
+        rest, is_at_end = b"", False
+        while not is_at_end:
+            read = os.pread(self._file, READ_BYTES, at + len(rest))
+            is_at_end = len(read) < READ_BYTES
+            *lines, rest = (rest + read).split(b"\n")
+            for text in lines:
+                content, start, at = checked(text), at, at + len(text) + 1
+                if content is None:
+                    damaged_at = start if damaged_at is None else damaged_at
+                elif damaged_at is not None:
+                    raise _damaged(self._path, at=damaged_at)
+                else:
+                    yield content, at
 
     def _end_of_whole(self) -> int:
         """Say where to write, and cut off what a crash has left there. We are alone."""
-        found = os.fstat(self._file)
-        if found.st_nlink == 0:
-            raise StorageError(
-                f"The file of this sweep, {self._path}, was deleted while the sweep runs.",
-                fix="run the same command again; it begins a new study.",
-            )
-        if found.st_size != self._end:  # others wrote, or died while they did
+        size = os.lseek(self._file, 0, os.SEEK_END)
+        if size != self._end:  # others wrote, or died while they did
             for _, end in self._records(self._end):
                 self._end = end
-            if self._end != found.st_size:
+            if self._end != size:
                 logger.info("%s ends in half a record, left by a crash; it is cut.", self._path)
                 os.ftruncate(self._file, self._end)
         return self._end
@@ -151,6 +152,11 @@ class JournalFile(BaseJournalBackend):
             raise _unwritable(self._path, "no space is left on the disk")
 
     def _sync(self) -> None:
+        if os.fstat(self._file).st_nlink == 0:
+            raise StorageError(
+                f"The file of this sweep, {self._path}, was deleted while the sweep runs.",
+                fix="run the same command again; it begins a new study.",
+            )
         try:
             # macOS has no fdatasync
             os.fdatasync(self._file) if hasattr(os, "fdatasync") else os.fsync(self._file)
@@ -167,18 +173,6 @@ class _Own:
     end: int  # the byte after it
 
 
-def _lines(file: int, at: int) -> Iterator[tuple[bytes, int]]:
-    """Yield each line that has an end, without it, and the byte at which it starts."""
-    rest, start, is_at_end = b"", at, False
-    while not is_at_end:
-        read = os.pread(file, READ_BYTES, start + len(rest))
-        is_at_end = len(read) < READ_BYTES
-        *lines, rest = (rest + read).split(b"\n")
-        for text in lines:
-            yield text, start
-            start += len(text) + 1
-
-
 def _opened(path: Path) -> FileIO:
     is_new = not path.exists()
     try:
@@ -192,10 +186,11 @@ def _opened(path: Path) -> FileIO:
     return file
 
 
-def _check_is_journal(path: Path, file: int) -> None:
+def _check_is_journal(path: Path) -> None:
     """Refuse a file of something else, which a writer would cut off as one damaged record."""
-    first = next(_lines(file, 0), None)
-    if first is not None and checked(first[0]) is None:
+    with path.open("rb") as file:
+        first = file.readline()
+    if first.endswith(b"\n") and checked(first[:-1]) is None:
         raise StorageError(
             f"{path} is not the file of a sweep, or its first record is damaged.",
             fix="move it away, then run the same command again; or give `study=` another name.",
