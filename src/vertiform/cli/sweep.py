@@ -59,8 +59,7 @@ def _search(setup: Setup, options: argparse.Namespace) -> int:
             return EXIT_DONE
         ending = sweep.lead()
     print("\n" + "\n".join(ending.lines))
-    if options.save is not None:
-        print(_saved(setup, options.save, ending.best))
+    print(_next(setup, options.save, ending.best))
     return EXIT_DONE
 
 
@@ -74,10 +73,19 @@ def _check_can_be_saved(setup: Setup, name: str) -> None:
         )
 
 
-def _saved(setup: Setup, name: str, best: Mapping[str, Value] | None) -> str:
-    """Write the best trial as an experiment, and say how it is trained."""
+def _next(setup: Setup, save_as: str | None, best: Mapping[str, Value] | None) -> str:
+    """Say what to do now; write the best trial as an experiment if that was asked for."""
+    compare = "Compare the trials: make ui"
     if best is None or dict(best) == dict(setup.search.current):
-        return "Nothing is saved: no trial was better than the configuration as it is."
+        return compare if save_as is None else f"Nothing to save as {save_as}. {compare}"
+    if save_as is None:
+        keep = "To keep the best trial, run the same command with --save NAME"
+        return f"{keep}: it writes conf/experiment/NAME.yaml. {compare}"
+    return f"{_saved(setup, save_as, best)} {compare}"
+
+
+def _saved(setup: Setup, name: str, best: Mapping[str, Value]) -> str:
+    """Write the best trial as an experiment, and say how it is trained."""
     file = write_experiment(
         name,
         setup.door,
@@ -85,4 +93,4 @@ def _saved(setup: Setup, name: str, best: Mapping[str, Value] | None) -> str:
         best,
         note=f"Found by the sweep {setup.name}, whose report says how sure it is.",
     )
-    return f"Saved as {file}. To train it with the release, name it in params.yaml: release."
+    return f"Saved as {file}; experiment={name} under `release:` in params.yaml trains it."

@@ -9,7 +9,6 @@ from vertiform.sweeps.dimensions import Value
 
 if TYPE_CHECKING:
     from vertiform.sweeps.outcome import Confirmation as Confirmed
-    from vertiform.sweeps.outcome import Outcome
     from vertiform.sweeps.study import Study
     from vertiform.tracking.runs import Run
 
@@ -45,7 +44,7 @@ def end(run: "Run", setup: Setup, study: "Study", confirmed: "Confirmed | None")
         run.set_tags({"vertiform.best_trial": str(best.number)})
         points = dict(zip(setup.objectives.names, best.values, strict=True))
         run.log_metrics({f"best/{name}": value for name, value in points.items()})
-    lines = [*closing_lines(outcome), "", f"Pictures: {pictures.page}", _next(setup, outcome)]
+    lines = [*closing_lines(outcome), "", f"Pictures: {pictures.page}"]
     return Ending(lines=lines, best=None if best is None else best.settings)
 
 
@@ -61,12 +60,3 @@ def values_over_seeds(job: Confirmation, study: "Study") -> "Confirmed":
         )
 
     return Confirmed(seeds=tuple(job.seeds), best=of(BEST), base=of(AS_IT_IS))
-
-
-def _next(setup: Setup, outcome: "Outcome") -> str:
-    if len(outcome.best) == 1 and outcome.best[0].number != 0:
-        return (
-            "To keep the best trial, run the same command with --save NAME: it writes "
-            "conf/experiment/NAME.yaml. Compare the trials: make ui"
-        )
-    return "Compare the trials: make ui"

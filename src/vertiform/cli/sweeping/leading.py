@@ -68,6 +68,7 @@ class Sweep:
             reopens=True,
         ) as run:
             self._note_run(self.study, run)
+            logger.info("Searching in %s; the same command goes on if this one ends.", setup.folder)
             self._work(setup.search_job(), self.study)
             confirmed = self._confirmed(run)
             wait_for_runs(self.store, _journals(self.store, self.study))
@@ -95,6 +96,11 @@ class Sweep:
         try:
             study.begin(self.study.facts.identity, first=job.runs)
             self._note_run(study, run)
+            logger.info(
+                "Trial %d was best. It is trained again over %d seeds, beside the configuration "
+                "as it is.",
+                *(best, len(job.seeds)),
+            )
             self._work(job, study, f"--confirms={best}")
             wait_for_runs(self.store, _journals(self.store, study))
             return values_over_seeds(job, study)
@@ -121,7 +127,7 @@ class Sweep:
             shares=shares(self.setup.sweep["workers"], gpus=_gpus(self.setup.config)),
             folder=job.folder,
         )
-        with _shown(job, study) as show, _ended_with(crew):
+        with _ended_with(crew), _shown(job, study) as show:
 
             def watch() -> None:
                 show()
