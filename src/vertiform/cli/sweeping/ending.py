@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vertiform.cli.sweeping.setup import AS_IT_IS, BEST, CONFIGURATION, Confirmation, Setup
+from vertiform.cli.sweeping.jobs import AS_IT_IS, BEST, CONFIGURATION, Confirmation
+from vertiform.cli.sweeping.setup import Setup
 from vertiform.sweeps.dimensions import Value
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from vertiform.cli import session
 from vertiform.cli.sweeping.crew import SECONDS_BETWEEN_LOOKS, Crew, shares
 from vertiform.cli.sweeping.doors import Door, open_door
 from vertiform.cli.sweeping.ending import Ending, end, values_over_seeds
-from vertiform.cli.sweeping.setup import Job, Setup
+from vertiform.cli.sweeping.jobs import Job
+from vertiform.cli.sweeping.setup import Setup
 from vertiform.cli.sweeping.trial import JOURNAL
 from vertiform.cli.sweeping.working import lead_together
 from vertiform.errors import TrainingError

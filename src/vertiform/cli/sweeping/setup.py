@@ -1,20 +1,21 @@
 """What a sweep is, as its command line says: its door, its space, its studies and their jobs."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertiform.cli import identity
 from vertiform.cli.compose import instantiate
-from vertiform.cli.composer import as_overrides
 from vertiform.cli.objectives import Objectives
 from vertiform.cli.search_space import Given, Search, compose_sweep, read_space, sorted_out
 from vertiform.cli.search_values import START
+from vertiform.cli.sweeping.jobs import Confirmation, Job
 from vertiform.errors import ConfigError, did_you_mean
-from vertiform.sweeps.dimensions import Choice, Value
+from vertiform.sweeps.dimensions import Value
 from vertiform.sweeps.space import Space
 
 if TYPE_CHECKING:
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 DOORS = ("pretrain", "finetune")
 SWEEPS = identity.OUTSIDE_RELEASE / "sweeps"  # a folder for each study
 OPTUNA = ("optuna.samplers.", "optuna.pruners.")  # what conf/sampler and conf/pruner may name
-
-CONFIGURATION, AS_IT_IS, BEST = "configuration", "as it is", "best"  # of a confirmation
-SEED = "seed"
 
 LEAST = {
     "n_trials": 1,
@@ -60,13 +58,25 @@ class Setup:
         """Where everything about the sweep is kept on this disk."""
         return SWEEPS / self.name
 
-    def search_job(self) -> "Job":
+    def search_job(self) -> Job:
         """The trials that search."""
         return Job(setup=self, study_name=self.name, folder=self.folder, space=self.search.space)
 
-    def confirming(self, best: int) -> "Confirmation":
+    def confirming(self, best: int) -> Confirmation:
         """The trials that run trial number `best` again, and the configuration as it is."""
         return Confirmation.of(self, best)
+
+    @property
+    def n_trials(self) -> int:
+        """How many trials there will be: of a grid not more than it has, and trial 0."""
+        if not self._is_grid:
+            return self.sweep["n_trials"]
+        combinations = math.prod(len(values) for values in self.search.space.grid().values())
+        return min(self.sweep["n_trials"], 1 + combinations)
+
+    @property
+    def _is_grid(self) -> bool:
+        return self.sweep["sampler"]["_target_"].endswith(".GridSampler")
 
     def config_of(self, values: Mapping[str, Value]) -> Config:
         """Compose the door's configuration with `values`."""
@@ -80,7 +90,7 @@ class Setup:
         decides |= {"space": self.search.space.as_json(), "objectives": self.sweep["objectives"]}
         return fingerprint_of(decides, data_sha256=data_sha256)
 
-    def open_study(self, job: "Job") -> "Study":
+    def open_study(self, job: Job) -> "Study":
         """Open the study of a job for this process; it is made if it is not there."""
         from vertiform.sweeps.study import open_study
 
@@ -99,106 +109,12 @@ class Setup:
 
     def _sampler(self, space: Space, seed: int) -> Any:
         section = self.sweep["sampler"]
-        if section["_target_"].endswith(".GridSampler"):
+        if self._is_grid:
             # Its order is drawn once for all; each trial must be asked for with the same seed.
             return instantiate(
                 section, allowed=OPTUNA, search_space=space.grid(), seed=self.sweep["sampler_seed"]
             )
         return instantiate(section, allowed=OPTUNA, seed=seed)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """The trials of one study: their values are overrides of the door."""
-
-    setup: Setup
-    study_name: str
-    folder: Path
-    space: Space
-    kind: str = "trial"
-
-    @property
-    def objectives(self) -> Objectives:
-        """By what they are compared."""
-        return self.setup.objectives
-
-    @property
-    def prunes(self) -> bool:
-        """Whether a trial may be ended early: with several objectives, none is."""
-        return len(self.objectives.names) == 1
-
-    @property
-    def n_trials(self) -> int:
-        """How many there will be."""
-        return self.setup.sweep["n_trials"]
-
-    def name_of(self, number: int, values: Mapping[str, Value]) -> str:
-        """Name the run of a trial."""
-        return f"trial {number}"
-
-    def door_values(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
-        """What a trial changes in the door's configuration."""
-        return values
-
-    def config_of(self, values: Mapping[str, Value]) -> Config:
-        """Compose a trial's configuration."""
-        return self.setup.config_of(self.door_values(values))
-
-    def overrides_of(self, values: Mapping[str, Value]) -> str:
-        """What gives the trial's configuration on a command line, for people."""
-        return " ".join(as_overrides(self.door_values(values)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Confirmation(Job):
-    """Two configurations over some seeds, none of which the search has seen; nothing is pruned."""
-
-    best: Mapping[str, Value]
-    seeds: Sequence[int]
-    kind: str = "confirmation"
-
-    @classmethod
-    def of(cls, setup: Setup, best: int) -> "Confirmation":
-        """The confirmation of trial number `best` of a setup's search."""
-        study = setup.open_study(setup.search_job())
-        try:
-            values = setup.search.space.values(study.trials()[best].params)
-        finally:
-            study.close()
-        base = setup.config[SEED]
-        seeds = [base + 1 + i for i in range(setup.sweep["confirmation_seeds"])]
-        return cls(
-            setup=setup,
-            study_name=f"{setup.name}-confirms-{best}",
-            folder=setup.folder / f"confirms-{best}",
-            space=Space((Choice(CONFIGURATION, (AS_IT_IS, BEST)), Choice(SEED, tuple(seeds)))),
-            best=values,
-            seeds=seeds,
-        )
-
-    @property
-    def prunes(self) -> bool:
-        """None: their last values are compared."""
-        return False
-
-    @property
-    def n_trials(self) -> int:
-        """Both configurations with each seed."""
-        return 2 * len(self.seeds)
-
-    @cached_property
-    def runs(self) -> list[dict[str, Value]]:
-        """All of them, to be queued; a seed's two one after the other."""
-        return [{CONFIGURATION: c, SEED: s} for s in self.seeds for c in (AS_IT_IS, BEST)]
-
-    def name_of(self, number: int, values: Mapping[str, Value]) -> str:
-        """Name the run of one."""
-        return f"{values[CONFIGURATION]}, seed {values[SEED]}"
-
-    def door_values(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
-        """The configuration, with another seed."""
-        searched = self.best if values[CONFIGURATION] == BEST else {}
-        return {**searched, SEED: values[SEED]}
 
 
 def read_setup(door: str, overrides: Sequence[str]) -> Setup:
