@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 from zlib import crc32
 
@@ -40,6 +41,7 @@ def open_database(address: str) -> RDBStorage:
     Raises ConfigError if the address cannot be one, StorageError if nobody answers there.
     """
     url = _url(address)
+    _check_driver()
     # A connection that the server has closed meanwhile is noticed and replaced.
     options = {"connect_args": CONNECT, "pool_pre_ping": True}
     engine = create_engine(url, connect_args=CONNECT, poolclass=NullPool)
@@ -110,6 +112,14 @@ def _fix(said: str, url: URL) -> str:
     if "does not exist" in said:
         return f"make the database (`createdb {url.database}`), or correct `storage=`."
     return "start the server, or correct `storage=`; then run the same command again: it goes on."
+
+
+def _check_driver() -> None:
+    if find_spec("psycopg") is None:
+        raise ConfigError(
+            "A sweep in PostgreSQL needs the package psycopg, which is not installed.",
+            fix="run `pip install -e '.[server]'`.",
+        )
 
 
 def _url(address: str) -> URL:

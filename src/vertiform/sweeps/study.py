@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
-from vertiform.errors import ConfigError
+from vertiform.errors import ConfigError, StorageError
 from vertiform.sweeps.best import best_of
 from vertiform.sweeps.claims import Claims
 from vertiform.sweeps.dimensions import Value
@@ -259,6 +261,11 @@ class Study:
             self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             logger.warning("Trial %d is given up: %s.", trial.number, reason)
         return None
+
+
+def is_storage_trouble(error: Exception) -> bool:
+    """Whether an error is of what keeps the study, and so says nothing of the trial it met."""
+    return isinstance(error, StorageError | StorageInternalError | SQLAlchemyError)
 
 
 def open_study(

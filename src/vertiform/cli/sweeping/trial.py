@@ -27,6 +27,7 @@ STATE = "vertiform.trial_state"  # tag: complete, pruned or failed; none of one 
 LOG = "log.txt"  # of a trial, in its folder and among its run's artifacts
 JOURNAL = "journal"  # beside a trial in the study: the journal of its run
 RESULT = "result"  # likewise: what it came to
+CHECKPOINTS = "checkpoints"  # likewise: the name of the folder that it goes on from
 
 logger = logging.getLogger(__name__)
 
@@ -67,27 +68,31 @@ def run_trial(bench: Bench, trial: "Trial") -> bool:
     A trial that fails is told with its reason, and is no error here. Returns whether this process
     is fit for another: after an error that is none of ours it may not be, such as one of a kernel
     on a GPU, after which every other call fails. Raises what ends a worker, whose trial goes on
-    later: a full disk, that the next trial would meet too, and SystemExit of one asked to end.
+    later: a full disk or a study that does not answer, which the next trial would meet too, and
+    SystemExit of one that was asked to end.
     """
+    from vertiform.sweeps.study import is_storage_trouble
+
     is_fit = True
     folder = bench.job.folder / "trials" / f"{trial.number:04d}"
-    config = bench.job.config_of(trial.values)
-    fingerprint = _fingerprint(bench, config, trial)
     with logged_to(folder / LOG):
         try:
             if not _has_ended(bench, trial):
-                _tracked(bench, trial, config, fingerprint=fingerprint, folder=folder)
+                _tracked(bench, trial, folder=folder)
         except (StorageError, SystemExit, KeyboardInterrupt):
             bench.study.give_back(trial)
             raise
         except Exception as error:
+            if is_storage_trouble(error):
+                raise  # the trial is taken up again, by a worker that has a study
             _say(error, trial)
             bench.study.tell_failed(trial, _reason(error))
             is_fit = isinstance(error, VertiformError)
         else:
             _tell(bench.study, trial)
     shutil.rmtree(folder / "model", ignore_errors=True)
-    shutil.rmtree(identity.UNFINISHED / fingerprint, ignore_errors=True)
+    if CHECKPOINTS in trial.notes:
+        shutil.rmtree(identity.UNFINISHED / trial.notes[CHECKPOINTS], ignore_errors=True)
     return is_fit
 
 
@@ -107,14 +112,15 @@ def _tell(study: "Study", trial: "Trial") -> None:
         study.tell(trial, values)
 
 
-def _tracked(
-    bench: Bench, trial: "Trial", config: Config, *, fingerprint: str, folder: Path
-) -> None:
+def _tracked(bench: Bench, trial: "Trial", *, folder: Path) -> None:
     """Train under a run in MLflow that ends with it; note the result beside the trial."""
     from vertiform.tracking.runs import start_run
     from vertiform.training.pruning import Pruned
 
+    config = bench.job.config_of(trial.values)
     own = bench.door.own(config)
+    fingerprint = _fingerprint(bench, own, trial)
+    trial.note(CHECKPOINTS, fingerprint)
     with start_run(
         bench.store,
         bench.job.name_of(trial.number, trial.values),
@@ -187,9 +193,8 @@ def _tags(bench: Bench, trial: "Trial") -> dict[str, str]:
     }
 
 
-def _fingerprint(bench: Bench, config: Config, trial: "Trial") -> str:
+def _fingerprint(bench: Bench, own: Config, trial: "Trial") -> str:
     """What makes the trial this trial: two with equal values are two."""
-    own = bench.door.own(config)
     which = f"{bench.study.facts.uid} {bench.study.optuna.study_name} {trial.number}"
     return identity.identity_of(own, data_sha256=f"{bench.door.data_sha256} {which}")
 
