@@ -159,6 +159,7 @@ def opened(setup: Setup, words: Sequence[str]) -> Iterator[Sweep]:
     store = session.training_store_of(setup.config)
     door = open_door(setup.door, setup.config, store=store)
     study = setup.open_study(setup.search_job())
+    setup.folder.mkdir(parents=True, exist_ok=True)
     lock = Lock(setup.folder / LOCK)
     try:
         study.begin(setup.identity(door.data_sha256), first=[setup.search.current])

@@ -74,7 +74,7 @@ def run_trial(bench: Bench, trial: "Trial") -> bool:
     from vertiform.sweeps.study import is_storage_trouble
 
     is_fit = True
-    folder = bench.job.folder / "trials" / f"{trial.number:04d}"
+    folder = _folder_of(bench, trial)
     with logged_to(folder / LOG):
         try:
             if not _has_ended(bench, trial):
@@ -94,6 +94,10 @@ def run_trial(bench: Bench, trial: "Trial") -> bool:
     if CHECKPOINTS in trial.notes:
         shutil.rmtree(identity.UNFINISHED / trial.notes[CHECKPOINTS], ignore_errors=True)
     return is_fit
+
+
+def _folder_of(bench: Bench, trial: "Trial") -> Path:
+    return bench.job.folder / "trials" / f"{trial.number:04d}"
 
 
 def _has_ended(bench: Bench, trial: "Trial") -> bool:
@@ -189,6 +193,7 @@ def _tags(bench: Bench, trial: "Trial") -> dict[str, str]:
         **bench.tags,
         "vertiform.study": bench.study.optuna.study_name,
         "vertiform.trial": str(trial.number),
+        "vertiform.log": (_folder_of(bench, trial) / LOG).as_posix(),
         "vertiform.overrides": bench.job.overrides_of(trial.values),
     }
 
