@@ -3,11 +3,16 @@
 import math
 import warnings
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
+
+from vertiform.sweeps.dimensions import Choice, Float
+from vertiform.sweeps.space import Space
+from vertiform.sweeps.study import Study, open_study
 
 OPENED = datetime(2026, 11, 28, 12, 0, 0)
 _DISTRIBUTIONS = {
@@ -16,6 +21,38 @@ _DISTRIBUTIONS = {
     "budget.epochs": IntDistribution(1, 12),
     "optimizer": CategoricalDistribution(("adamw", "muon")),
 }
+
+SPACE = Space((Float("x", 0.0, 1.0), Choice("optimizer", ("adamw", "muon"))))
+AS_IT_IS = {"x": 0.5, "optimizer": "muon"}
+SAMPLERS = {
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+    "tpe": lambda seed: optuna.samplers.TPESampler(
+        seed=seed, n_startup_trials=3, multivariate=True, group=True, constant_liar=True
+    ),
+}
+
+
+def opened(folder: Path, *, n_trials: int = 3, sampler: str = "random", **changes: Any) -> Study:
+    """Open a study of SPACE that is kept in `folder`; `changes` are arguments of open_study."""
+    how = {
+        "folder": folder,
+        "address": None,
+        "heartbeat_seconds": 10,
+        "directions": ["minimize"],
+        "pruner": optuna.pruners.NopPruner(),
+        "make_sampler": SAMPLERS[sampler],
+        "space": SPACE,
+        "seed": 7,
+        "n_trials": n_trials,
+    }
+    return open_study("s", **(how | changes))
+
+
+def study_in(folder: Path, **changes: Any) -> Study:
+    """Open it begun, with AS_IT_IS as its first trial."""
+    study = opened(folder, **changes)
+    study.begin("same", first=[AS_IT_IS])
+    return study
 
 
 def trial_of(

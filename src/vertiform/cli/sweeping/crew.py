@@ -80,6 +80,7 @@ class Crew:
                 asked_at = time.monotonic()
                 self._fill(study)
             time.sleep(SECONDS_BETWEEN_LOOKS)
+        watch()  # what the last trials came to
         for process in self._running.values():  # they find no work, and end
             process.wait()
         self._running.clear()
