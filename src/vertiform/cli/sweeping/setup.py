@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 DOORS = ("pretrain", "finetune")
 SWEEPS = identity.OUTSIDE_RELEASE / "sweeps"  # a folder for each study
-OPTUNA = ("optuna.samplers.", "optuna.pruners.")  # what conf/sampler and conf/pruner may name
+# What conf/sampler and conf/pruner may name.
+ALLOWED = ("optuna.samplers.", "optuna.pruners.", "vertiform.sweeps.pruners.")
 
 LEAST = {
     "n_trials": 1,
@@ -100,7 +101,7 @@ class Setup:
             address=self.sweep["storage"],
             heartbeat_seconds=self.sweep["heartbeat_seconds"],
             directions=self.objectives.directions,
-            pruner=instantiate(self.sweep["pruner"], allowed=OPTUNA),
+            pruner=instantiate(self.sweep["pruner"], allowed=ALLOWED),
             make_sampler=partial(self._sampler, job.space),
             space=job.space,
             seed=self.sweep["sampler_seed"],
@@ -112,9 +113,9 @@ class Setup:
         if self._is_grid:
             # Its order is drawn once for all; each trial must be asked for with the same seed.
             return instantiate(
-                section, allowed=OPTUNA, search_space=space.grid(), seed=self.sweep["sampler_seed"]
+                section, allowed=ALLOWED, search_space=space.grid(), seed=self.sweep["sampler_seed"]
             )
-        return instantiate(section, allowed=OPTUNA, seed=seed)
+        return instantiate(section, allowed=ALLOWED, seed=seed)
 
 
 def read_setup(door: str, overrides: Sequence[str]) -> Setup:
