@@ -4,7 +4,7 @@ export DVC_NO_ANALYTICS = 1
 PYTHON ?= python3
 READY := .venv/complete
 
-.PHONY: help demo test test-slow bench bench-tracking check ui server lock hooks
+.PHONY: help demo test test-slow bench bench-tracking bench-sweep check ui server lock hooks
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ bench: $(READY)  ## measure the CPU part beside transformers' Trainer: 15 minute
 
 bench-tracking: $(READY)  ## measure logging, shipping and queries beside MLflow's own: 15 minutes
 	@python -m benchmarks.tracking
+
+bench-sweep: $(READY)  ## measure what a sweep costs and spares: 15 minutes, after `make demo`
+	@python -m benchmarks.sweep
 
 ui: $(READY)  ## open MLflow's UI on 127.0.0.1:5000 with every run of this folder
 	@vertiform ui

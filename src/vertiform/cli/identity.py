@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ def put(folder: Path, *, at: Path) -> None:
         shutil.copytree(folder, aside, dirs_exist_ok=True)
 
 
+@cache
 def sha256_of_sources(room: Path) -> str:
-    """Hash a room's Python sources; compiled files beside them do not count."""
+    """Hash a room's Python sources, once: this process runs what it has imported.
+
+    Compiled files beside them do not count.
+    """
     return "".join(sha256_of(file)[:16] for file in sorted(room.rglob("*.py")))
