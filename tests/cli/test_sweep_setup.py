@@ -29,13 +29,30 @@ def setup_of(*overrides: str, door: str = "finetune"):
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        (["n_trials=0"], r"n_trials is 0, which must be 1 or more\.\n.*set n_trials=1\."),
-        (["workers=-1"], r"workers is -1, which must be 1 or more\.\n.*set workers=1\."),
-        (["workers=many"], r"workers is many, which must be 1 or more\.\n.*set workers=1\."),
-        (["confirmation_seeds=-1"], r"confirmation_seeds is -1, which must be 0 or more"),
-        (["max_failure_fraction=-0.5"], r"max_failure_fraction is -0\.5, which must be 0 or more"),
-        (["heartbeat_seconds=0"], r"heartbeat_seconds is 0, which must be 1 or more"),
+        (["n_trials=0"], r"n_trials is 0, which must be a whole number, 1 or more"),
+        (["workers=-1"], r"workers is -1, which must be a whole number, 1 or more"),
+        (["workers=many"], r"workers is many, which must be a whole number, 1 or more"),
+        (
+            ["confirmation_seeds=-1"],
+            r"confirmation_seeds is -1, which must be a whole number",
+        ),
+        (
+            ["max_failure_fraction=-0.5"],
+            r"-0\.5, which is no fraction from 0 to 1",
+        ),
+        (["heartbeat_seconds=0"], r"heartbeat_seconds is 0, which must be a whole number"),
         (["objectives=[quality, size]"], r"several objectives cannot be pruned.*\n.*pruner=none"),
+        (["workers=1.5"], r"workers is 1\.5, which must be a whole number, 1 or more"),
+        (["n_trials=true"], r"n_trials is True, which must be a whole number, 1 or more"),
+        (["max_failure_fraction=2"], r"no fraction from 0 to 1"),
+        (["sampler=grid"], r"an interval has no end of them"),
+        (["search=starts", "sampler=grid"], r"A grid has no branches"),
+        (["pruner=hyperband", "pruner.max_resource=soon"], r"does not fit"),
+        (["sampler._target_=os.system"], r"not part of Vertiform"),
+        (
+            ["sampler=cmaes", "objectives=[quality, size]", "pruner=none"],
+            r"CMA-ES compares trials by one number.*\n.*sampler=nsga2",
+        ),
         (["study=../away"], r"`\.\./away` cannot be the name of a study.*\n.*study=rates-2"),
         (["study=''"], r"`` cannot be the name of a study"),
     ],
@@ -60,11 +77,22 @@ def test_a_study_is_named_by_its_door_domain_task_and_search():
     assert setup_of(RATE, "study=rates-2").name == "rates-2"
 
 
-def test_a_grid_has_no_more_trials_than_it_holds_beside_the_first():
-    choices = ("optimizer.lr=choice(0.001, 0.01)", "budget.epochs=choice(4, 6, 8)")
-    assert setup_of(*choices, "sampler=grid", "n_trials=50").search_job().n_trials == 7
-    assert setup_of(*choices, "sampler=grid", "n_trials=3").search_job().n_trials == 3
+def test_a_grid_is_every_combination_once_and_begins_with_the_configuration_as_it_is():
+    choices = ("starts.domain.pooling=choice(first, mean)", "budget.epochs=choice(4, 6, 8)")
+    setup = setup_of(*choices, "sampler=grid", "n_trials=50")
+    tried = [tuple(values.values()) for values in setup.queued]
+    assert tried[0] == ("mean", 8)
+    assert sorted(tried) == [(p, e) for p in ("first", "mean") for e in (4, 6, 8)]
+    assert setup.search_job().n_trials == 6
+    few = setup_of(*choices, "sampler=grid", "n_trials=3")
+    assert few.queued == setup.queued[:3]
+    assert few.search_job().n_trials == 3
     assert setup_of(*choices, "n_trials=50").search_job().n_trials == 50
+
+
+def test_a_grid_of_more_combinations_than_anyone_runs_is_refused():
+    with pytest.raises(ConfigError, match="A grid of this space has 19,999 combinations"):
+        setup_of("batches.examples_per_batch=range(1, 20000)", "sampler=grid")
 
 
 def test_several_objectives_are_compared_each_in_its_direction():

@@ -6,7 +6,7 @@ from optuna.trial import TrialState
 
 from tests.sweeps.studies import study_of_several, trial_of
 from vertiform.sweeps.dimensions import Choice, Float, Int
-from vertiform.sweeps.finding import finding, improvement
+from vertiform.sweeps.finding import finding, improvement, is_shown_worse
 from vertiform.sweeps.outcome import Confirmation, Outcome, Tried, outcome_of
 from vertiform.sweeps.report import closing_lines, markdown_of
 from vertiform.sweeps.space import Branch, Space
@@ -118,6 +118,14 @@ def test_runs_that_failed_are_counted_and_not_compared():
     short = replace(SURE, base=SURE.base[:2])
     assert "; 3 and 2 runs)" in finding(outcome(confirmation=short))
     assert "0.700, 0.702 (1 failed) |" in markdown_of(outcome(confirmation=short))
+
+
+def test_only_runs_over_seeds_show_that_the_best_trial_is_worse():
+    swapped = replace(SURE, best=SURE.base, base=SURE.best)
+    assert is_shown_worse(outcome(confirmation=swapped))
+    assert not is_shown_worse(outcome(confirmation=SURE))
+    assert not is_shown_worse(outcome(confirmation=NOISE))
+    assert not is_shown_worse(outcome())
 
 
 def test_a_best_trial_that_is_worse_over_seeds_is_called_worse():

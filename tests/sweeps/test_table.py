@@ -14,7 +14,9 @@ from vertiform.sweeps.table import Table, Watched, lines_of, log_line, seconds_l
 
 UP, DOWN = StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE
 RUNNING, DONE, PRUNED = TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED
-WATCHED = Watched(n_trials=20, objectives=("val/f1_macro",), directions=(UP,), opened=OPENED)
+WATCHED = Watched(
+    title="Sweep", n_trials=20, objectives=("val/f1_macro",), directions=(UP,), opened=OPENED
+)
 TRIALS = [
     trial_of(0, DONE, 0.7, began=0, lasted=100, optimizer__lr=0.001),
     trial_of(1, PRUNED, 0.4, began=0, lasted=20, optimizer__lr=0.05),
@@ -104,7 +106,7 @@ def test_several_objectives_have_no_single_best():
 def test_the_trials_of_a_real_study_are_shown(make):
     study = make()
     names = ("quality", "latency", "size")[: len(study.directions)]
-    watched = Watched(30, names, tuple(study.directions), study.trials[0].datetime_start)
+    watched = Watched("Sweep", 30, names, tuple(study.directions), study.trials[0].datetime_start)
     now = study.trials[-1].datetime_complete
     shown = lines_of(study.trials, watched, now=now, width=120, height=30)
     assert shown[0].startswith("Sweep: 24 of 30 trials; 0 running")

@@ -168,7 +168,8 @@ class _Place:
     def keys(self) -> list[str]:
         """All that an override can name here."""
         dotted_keys = dotted(self.config, prefix="")
-        return [*self.choices, *(key for key in dotted_keys if not key.endswith("_target_"))]
+        named = [*self.choices, *(key for key in dotted_keys if not key.endswith("_target_"))]
+        return list(dict.fromkeys(named))
 
 
 def _check_choices(dimension: Dimension) -> None:

@@ -2,12 +2,14 @@
 
 import argparse
 import signal
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from vertiform.cli.recipe_file import check_name, write_experiment
 from vertiform.cli.sweeping.setup import DOORS, Setup, read_setup
 from vertiform.errors import EXIT_DONE, ConfigError
-from vertiform.sweeps.dimensions import Value
+
+if TYPE_CHECKING:
+    from vertiform.cli.sweeping.ending import Ending
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 
@@ -59,7 +61,9 @@ def _search(setup: Setup, options: argparse.Namespace) -> int:
             return EXIT_DONE
         ending = sweep.lead()
     print("\n" + "\n".join(ending.lines))
-    print(_next(setup, options.save, ending.best))
+    print("Compare the trials: make ui")
+    if options.save is not None or ending.best is not None:
+        print(_kept(setup, options.save, ending))
     return EXIT_DONE
 
 
@@ -73,24 +77,20 @@ def _check_can_be_saved(setup: Setup, name: str) -> None:
         )
 
 
-def _next(setup: Setup, save_as: str | None, best: Mapping[str, Value] | None) -> str:
-    """Say what to do now; write the best trial as an experiment if that was asked for."""
-    compare = "Compare the trials: make ui"
-    if best is None or dict(best) == dict(setup.search.current):
-        return compare if save_as is None else f"Nothing to save as {save_as}. {compare}"
-    if save_as is None:
-        keep = "To keep the best trial, run the same command with --save NAME"
-        return f"{keep}: it writes conf/experiment/NAME.yaml. {compare}"
-    return f"{_saved(setup, save_as, best)} {compare}"
-
-
-def _saved(setup: Setup, name: str, best: Mapping[str, Value]) -> str:
-    """Write the best trial as an experiment, and say how it is trained."""
-    file = write_experiment(
-        name,
-        setup.door,
-        setup.given.door,
-        best,
-        note=f"Found by the sweep {setup.name}, whose report says how sure it is.",
+def _kept(setup: Setup, name: str | None, ending: "Ending") -> str:
+    """Write what is to be kept as an experiment, if a name was given; say how it is trained."""
+    if ending.best is None:
+        return f"Nothing is saved. {ending.found}"
+    if name is None:
+        return (
+            "To keep the best trial, run the same command with --save NAME: it writes "
+            "conf/experiment/NAME.yaml."
+        )
+    note = f"By the sweep {setup.name}. {ending.found}"
+    file = write_experiment(name, setup.door, setup.given.door, ending.best, note=note)
+    task = setup.config["task"]["name"] if setup.door == "finetune" else None
+    place = "pretrain" if task is None else f"tasks.{task}.finetune"
+    return (
+        f"Saved as {file}. To train it with the release, write release.{place}: "
+        f"[experiment={name}] in params.yaml, and run `dvc repro`."
     )
-    return f"Saved as {file}; experiment={name} under `release:` in params.yaml trains it."

@@ -39,6 +39,14 @@ def improvement(outcome: Outcome, confirmation: Confirmation) -> SeedDifference 
     return difference(confirmation.best, confirmation.base)
 
 
+def is_shown_worse(outcome: Outcome) -> bool:
+    """Whether runs over seeds say that the best trial is worse than the configuration as it was."""
+    if outcome.confirmation is None:
+        return False
+    found = improvement(outcome, outcome.confirmation)
+    return found is not None and found.high is not None and found.high < 0
+
+
 def _said_of_front(outcome: Outcome) -> str:
     is_one = len(outcome.best) == 1
     count = "1 trial is" if is_one else f"{len(outcome.best)} trials are"

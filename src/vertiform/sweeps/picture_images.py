@@ -124,6 +124,8 @@ def _widen_slices(figure: Figure, picture: Picture) -> None:
             labels = [text.get_text().strip("'") for text in axes.get_xticklabels()]
             axes.set_xlim(-0.5, len(ticks) - 0.5)
             axes.set_xticks(ticks, labels, rotation=30, ha="right", rotation_mode="anchor")
+        elif axes.get_xscale() == "log":
+            axes.tick_params(axis="x", rotation=30)
 
 
 def _widen_lines(figure: Figure) -> None:

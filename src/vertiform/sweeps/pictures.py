@@ -1,5 +1,6 @@
 """A study in pictures: PNGs, and one page that holds them all and opens without a network."""
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -54,12 +55,15 @@ def write_pictures(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to ourselves that Optuna calls its matplotlib twin experimental, and what it logs."""
-    level = optuna.logging.get_verbosity()
+    """Keep to ourselves that Optuna calls its matplotlib twin experimental, and what both log."""
+    level, of_choices = optuna.logging.get_verbosity(), logging.getLogger("matplotlib.category")
+    before = of_choices.level
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    of_choices.setLevel(logging.WARNING)  # it remarks on choices that are numbers: 8, 16, 32
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             yield
     finally:
+        of_choices.setLevel(before)
         optuna.logging.set_verbosity(level)

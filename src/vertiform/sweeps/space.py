@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import product
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from vertiform.errors import ConfigError
@@ -10,6 +12,8 @@ from vertiform.sweeps.dimensions import Dimension, Value
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
+
+MOST_COMBINATIONS = 10_000  # of a grid
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Space:
         return self.filled(chosen)
 
     def grid(self) -> dict[str, tuple[Value, ...]]:
-        """Every value of every dimension, for Optuna's GridSampler.
+        """Every value of every dimension.
 
         Raises ConfigError where there are branches, or intervals, which have no end of values.
         """
@@ -88,6 +92,16 @@ class Space:
                     fix=f"give {key}=choice(...) or range(...), or choose sampler=tpe.",
                 )
         return {key: options for key, options in values.items() if options is not None}
+
+    def combinations(self) -> list[dict[str, Value]]:
+        """Every combination of the grid's values. Raises ConfigError for more than anyone runs."""
+        grid = self.grid()
+        if (count := prod(map(len, grid.values()))) > MOST_COMBINATIONS:
+            raise ConfigError(
+                f"A grid of this space has {count:,} combinations.",
+                fix="choose sampler=tpe or sampler=random, or search less.",
+            )
+        return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
     def places(self) -> Iterator[tuple[dict[str, Value], tuple[Dimension, ...]]]:
         """Dimensions that exist together, each with the choices that bring them about."""

@@ -176,9 +176,10 @@ class Study:
         best = best_of(self.trials(), self.optuna.directions)
         return best[0].number if len(self.optuna.directions) == 1 and best else None
 
-    def watched(self, objectives: Sequence[str]) -> Watched:
+    def watched(self, objectives: Sequence[str], *, title: str) -> Watched:
         """What a table has to know of it; objectives: their names."""
         return Watched(
+            title=title,
             n_trials=self._n_trials,
             objectives=tuple(objectives),
             directions=tuple(self.optuna.directions),

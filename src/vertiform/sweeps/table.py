@@ -29,6 +29,7 @@ _MORE = "..."
 class Watched:
     """What does not change while a table is open."""
 
+    title: str  # what the trials are of
     n_trials: int  # in all, with those of earlier calls
     objectives: tuple[str, ...]  # their names, in the study's order
     directions: tuple[StudyDirection, ...]
@@ -102,7 +103,10 @@ def lines_of(
     No line is longer than `width` characters; there are at most `height` lines, or three.
     """
     names = short_names(key for trial in trials for key in trial.params)
-    lines = [f"Sweep: {_counts(trials, sweep, now)}", f"Best:  {_best(trials, sweep, names)}"]
+    lines = [
+        f"{sweep.title}: {_counts(trials, sweep, now)}",
+        f"Best:  {_best(trials, sweep, names)}",
+    ]
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     num_shown = len(running) if len(running) + 4 <= height else max(0, height - 5)
     if num_shown:
@@ -147,7 +151,7 @@ def _counts(trials: Sequence[FrozenTrial], sweep: Watched, now: datetime) -> str
         f"{count[TrialState.FAIL]} failed"
     )
     left = seconds_left(trials, sweep, now=now)
-    if left is None or _num_finished(trials) >= sweep.n_trials:
+    if left is None or left < 1 or _num_finished(trials) >= sweep.n_trials:
         return shown
     return f"{shown}; about {duration(left)} left"
 

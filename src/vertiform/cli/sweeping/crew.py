@@ -140,12 +140,20 @@ class Crew:
     def _check_deaths(self, number: int) -> None:
         if self._early_deaths >= MOST_EARLY_DEATHS:
             raise TrainingError(
-                f"{self._early_deaths} workers in a row died before they ended a trial.",
+                f"{self._early_deaths} workers in a row died before they ended a trial. "
+                f"The last one said: {_last_words(self._log_of(number))}",
                 fix=f"read the end of {self._log_of(number)}; then run the same command again.",
             )
 
     def _log_of(self, number: int) -> Path:
         return self.folder / f"worker-{number}.log"
+
+
+def _last_words(log: Path) -> str:
+    """What a worker ended with: an error of ours, or the last line of a traceback."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [line for line in lines if line and not line.startswith("  ")]
+    return said[-1].removeprefix("Error: ") if said else "nothing."
 
 
 def _environment(share: Share) -> Mapping[str, str]:

@@ -18,14 +18,21 @@ PICTURES = "pictures"  # in the sweep's folder, and among the artifacts of its r
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """What a person reads at the end, and the settings of the best trial, if there is one best."""
+    """What a person reads at the end.
+
+    found: the sentence that says what was found.
+    best:  the settings to keep: of the best trial, if it is one, is not the configuration as it is,
+           and was not shown to be worse.
+    """
 
     lines: list[str]
+    found: str
     best: Mapping[str, Value] | None
 
 
 def end(run: "Run", setup: Setup, study: "Study", confirmed: "Confirmed | None") -> Ending:
     """Keep what came out under the sweep's run: pictures, a note, and the numbers of its best."""
+    from vertiform.sweeps.finding import finding, is_shown_worse
     from vertiform.sweeps.pictures import write_pictures
     from vertiform.sweeps.report import closing_lines, markdown_of
 
@@ -45,8 +52,12 @@ def end(run: "Run", setup: Setup, study: "Study", confirmed: "Confirmed | None")
         run.set_tags({"vertiform.best_trial": str(best.number)})
         points = dict(zip(setup.objectives.names, best.values, strict=True))
         run.log_metrics({f"best/{name}": value for name, value in points.items()})
-    lines = [*closing_lines(outcome), "", f"Pictures: {pictures.page}"]
-    return Ending(lines=lines, best=None if best is None else best.settings)
+    is_kept = best is not None and best.number != 0 and not is_shown_worse(outcome)
+    return Ending(
+        lines=[*closing_lines(outcome), "", f"Pictures: {pictures.page}"],
+        found=finding(outcome),
+        best=best.settings if best is not None and is_kept else None,
+    )
 
 
 def values_over_seeds(job: Confirmation, study: "Study") -> "Confirmed":

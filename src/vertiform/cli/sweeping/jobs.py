@@ -29,6 +29,7 @@ class Job:
     folder: Path
     space: Space
     kind: str = "trial"
+    title: str = "Sweep"  # above the table
 
     @property
     def objectives(self) -> Objectives:
@@ -69,6 +70,7 @@ class Confirmation(Job):
     best: Mapping[str, Value]
     seeds: Sequence[int]
     kind: str = "confirmation"
+    title: str = "Over seeds"
 
     @classmethod
     def of(cls, setup: "Setup", best: int) -> "Confirmation":

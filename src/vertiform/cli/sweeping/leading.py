@@ -162,7 +162,7 @@ def opened(setup: Setup, words: Sequence[str]) -> Iterator[Sweep]:
     setup.folder.mkdir(parents=True, exist_ok=True)
     lock = Lock(setup.folder / LOCK)
     try:
-        study.begin(setup.identity(door.data_sha256), first=[setup.search.current])
+        study.begin(setup.identity(door.data_sha256), first=setup.queued)
         leads = study.is_led_from_here() and lock.acquire()
         yield Sweep(setup=setup, study=study, store=store, door=door, words=words, leads=leads)
     finally:
@@ -177,7 +177,7 @@ def _shown(job: Job, study: "Study") -> Iterator[Callable[[], None]]:
 
     # Of its own: a trial in this process has its stderr go to its log.
     with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as out:
-        table = Table(out, study.watched(job.objectives.names))
+        table = Table(out, study.watched(job.objectives.names, title=job.title))
         try:
             yield lambda: table.show(study.trials())
         finally:

@@ -1,10 +1,10 @@
 """What a sweep is, as its command line says: its door, its space, its studies and their jobs."""
 
-import math
+import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from vertiform.cli.search_values import START
 from vertiform.cli.sweeping.jobs import Confirmation, Job
 from vertiform.errors import ConfigError, did_you_mean
 from vertiform.sweeps.dimensions import Value
-from vertiform.sweeps.space import Space
 
 if TYPE_CHECKING:
     from vertiform.sweeps.study import Study
@@ -25,12 +24,13 @@ DOORS = ("pretrain", "finetune")
 SWEEPS = identity.OUTSIDE_RELEASE / "sweeps"  # a folder for each study
 # What conf/sampler and conf/pruner may name.
 ALLOWED = ("optuna.samplers.", "optuna.pruners.", "vertiform.sweeps.pruners.")
+IDLE = "optuna.samplers.RandomSampler"  # of a study whose trials are all queued
 
-LEAST = {
+LEAST = {  # whole numbers
     "n_trials": 1,
     "workers": 1,
+    "sampler_seed": 0,
     "confirmation_seeds": 0,
-    "max_failure_fraction": 0,
     "heartbeat_seconds": 1,
 }
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -67,18 +67,6 @@ class Setup:
         """The trials that run trial number `best` again, and the configuration as it is."""
         return Confirmation.of(self, best)
 
-    @property
-    def n_trials(self) -> int:
-        """How many trials there will be: of a grid not more than it has, and trial 0."""
-        if not self._is_grid:
-            return self.sweep["n_trials"]
-        combinations = math.prod(len(values) for values in self.search.space.grid().values())
-        return min(self.sweep["n_trials"], 1 + combinations)
-
-    @property
-    def _is_grid(self) -> bool:
-        return self.sweep["sampler"]["_target_"].endswith(".GridSampler")
-
     def config_of(self, values: Mapping[str, Value]) -> Config:
         """Compose the door's configuration with `values`."""
         return _config_of(self.search, values)
@@ -101,21 +89,44 @@ class Setup:
             address=self.sweep["storage"],
             heartbeat_seconds=self.sweep["heartbeat_seconds"],
             directions=self.objectives.directions,
-            pruner=instantiate(self.sweep["pruner"], allowed=ALLOWED),
-            make_sampler=partial(self._sampler, job.space),
+            pruner=self.pruner(),
+            make_sampler=self.sampler,
             space=job.space,
             seed=self.sweep["sampler_seed"],
             n_trials=job.n_trials,
         )
 
-    def _sampler(self, space: Space, seed: int) -> Any:
-        section = self.sweep["sampler"]
-        if self._is_grid:
-            # Its order is drawn once for all; each trial must be asked for with the same seed.
-            return instantiate(
-                section, allowed=ALLOWED, search_space=space.grid(), seed=self.sweep["sampler_seed"]
-            )
+    def pruner(self) -> Any:
+        """Build the pruner."""
+        return instantiate(self.sweep["pruner"], allowed=ALLOWED)
+
+    def sampler(self, seed: int) -> Any:
+        """Build the sampler for one trial. All trials of a grid are queued: it is never asked."""
+        section = {"_target_": IDLE} if self._is_grid else self.sweep["sampler"]
         return instantiate(section, allowed=ALLOWED, seed=seed)
+
+    @cached_property
+    def queued(self) -> list[dict[str, Value]]:
+        """What is tried before the sampler is asked: the configuration as it is; all of a grid.
+
+        Optuna's own grid tries the first one twice, and ends a study by an error outside of its
+        own loop.
+        """
+        current = dict(self.search.current)
+        if not self._is_grid:
+            return [current]
+        others = [other for other in self.search.space.combinations() if other != current]
+        random.Random(self.sweep["sampler_seed"]).shuffle(others)
+        return [current, *others][: self.sweep["n_trials"]]
+
+    @property
+    def n_trials(self) -> int:
+        """How many there will be: of a grid no more than it has combinations."""
+        return len(self.queued) if self._is_grid else self.sweep["n_trials"]
+
+    @property
+    def _is_grid(self) -> bool:
+        return self.sweep["sampler"]["_target_"].endswith(".GridSampler")
 
 
 def read_setup(door: str, overrides: Sequence[str]) -> Setup:
@@ -128,7 +139,7 @@ def read_setup(door: str, overrides: Sequence[str]) -> Setup:
     config = _config_of(search, {})
     objectives = Objectives.of(sweep["objectives"], door=door, config=config)
     _check(sweep)
-    return Setup(
+    setup = Setup(
         door=door,
         given=given,
         sweep=sweep,
@@ -137,6 +148,18 @@ def read_setup(door: str, overrides: Sequence[str]) -> Setup:
         objectives=objectives,
         name=sweep["study"] or _name_of(door, config, given),
     )
+    _rehearse(setup)
+    return setup
+
+
+def _rehearse(setup: Setup) -> None:
+    """Build once what every worker builds, so that what is wrong with it is said before trial 1."""
+    from vertiform.sweeps.storage import quieten_optuna
+
+    quieten_optuna()
+    len(setup.queued)
+    setup.pruner()
+    setup.sampler(0)
 
 
 def _config_of(search: Search, values: Mapping[str, Value]) -> Config:
@@ -156,15 +179,27 @@ def _name_of(door: str, config: Config, given: Given) -> str:
 def _check(sweep: Config) -> None:
     """Raise ConfigError for what no sweep can be."""
     for key, least in LEAST.items():
-        if not isinstance(sweep[key], int | float) or sweep[key] < least:
+        if type(sweep[key]) is not int or sweep[key] < least:
             raise ConfigError(
-                f"{key} is {sweep[key]}, which must be {least} or more.", fix=f"set {key}={least}."
+                f"{key} is {sweep[key]}, which must be a whole number, {least} or more.",
+                fix=f"set {key}={least}, say.",
             )
+    most = sweep["max_failure_fraction"]
+    if type(most) not in (int, float) or not 0 <= most <= 1:
+        raise ConfigError(
+            f"max_failure_fraction is {most}, which is no fraction from 0 to 1.",
+            fix="set max_failure_fraction=1 to let any number of trials fail.",
+        )
     pruner = sweep["pruner"]["_target_"]
     if len(sweep["objectives"]) > 1 and not pruner.endswith(".NopPruner"):
         raise ConfigError(
             "A trial of several objectives cannot be pruned: its values at a step do not compare.",
             fix="add pruner=none, or give one of objectives=[...] only.",
+        )
+    if len(sweep["objectives"]) > 1 and sweep["sampler"]["_target_"].endswith(".CmaEsSampler"):
+        raise ConfigError(
+            "CMA-ES compares trials by one number, and there are several objectives.",
+            fix="choose sampler=nsga2 or sampler=tpe, or give one of objectives=[...] only.",
         )
     name = sweep["study"]
     if name is not None and not NAME.fullmatch(name):
