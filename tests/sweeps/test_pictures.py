@@ -1,4 +1,5 @@
 import io
+import logging
 import re
 import shutil
 import subprocess
@@ -116,6 +117,13 @@ def test_writing_pictures_warns_of_nothing_and_leaves_optunas_log_as_it_was(tmp_
         warnings.simplefilter("error")
         write_pictures(study, tmp_path, objectives=NAMES[:2], title="two")
     assert optuna.logging.get_verbosity() == level
+
+
+def test_choices_that_look_like_numbers_are_nothing_to_log(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    study = study_of(6, lambda trial: float(trial.suggest_categorical("batch", [8, 16, 32])))
+    write_pictures(study, tmp_path, objectives=["quality"], title="batches")
+    assert "matplotlib" not in {record.name.split(".")[0] for record in caplog.records}
 
 
 @pytest.mark.parametrize("n_objectives", [2, pytest.param(3, marks=pytest.mark.slow)])
