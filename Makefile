@@ -29,7 +29,7 @@ bench: $(READY)  ## measure the CPU part beside transformers' Trainer: 15 minute
 bench-tracking: $(READY)  ## measure logging, shipping and queries beside MLflow's own: 15 minutes
 	@python -m benchmarks.tracking
 
-bench-sweep: $(READY)  ## measure what a sweep costs and spares: 15 minutes, after `make demo`
+bench-sweep: $(READY)  ## measure what a sweep costs and spares: 20 minutes, after `make demo`
 	@python -m benchmarks.sweep
 
 ui: $(READY)  ## open MLflow's UI on 127.0.0.1:5000 with every run of this folder

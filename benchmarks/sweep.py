@@ -19,7 +19,7 @@ from benchmarks.sweep_pruning import standard_error
 from vertiform.doors import prepare_environment
 
 OVERHEAD, OVERHEAD_ROUNDS = {"trials": 12}, 3
-WORKERS, WORKERS_ROUNDS = {"trials": 40, "epochs": 8}, 1
+WORKERS, WORKERS_ROUNDS = {"trials": 48, "epochs": 8}, 1
 PRUNING = {
     "trials": 32,
     "words": ["search=finetune"],
