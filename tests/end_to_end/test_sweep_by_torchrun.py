@@ -7,6 +7,7 @@ from tests.sweeps.project import (
     GOOD,
     IMPOSSIBLE,
     PRETRAIN,
+    RATES,
     USELESS,
     Sweep,
     make_project,
@@ -26,7 +27,7 @@ def together(tmp_path_factory) -> Sweep:
         *("trainer=ddp", "trainer.accelerator=cpu", "trainer.loader_workers=0", "study=together"),
         *("confirmation_seeds=0", "sampler=grid", "pruner.n_startup_trials=1", "n_trials=4"),
         *("budget.total_steps=40", "budget.validate_every_steps=10", "max_failure_fraction=0.5"),
-        f"optimizer.lr=choice({GOOD}, {USELESS}, {IMPOSSIBLE})",
+        RATES,
         launcher=("torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
     )
     done = sweep.run()

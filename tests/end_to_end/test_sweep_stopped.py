@@ -10,6 +10,7 @@ from tests.sweeps.project import (
     GOOD,
     IMPOSSIBLE,
     PRETRAIN,
+    RATES,
     SECONDS,
     USELESS,
     WENT_ON,
@@ -28,7 +29,7 @@ from vertiform.tracking.store import open_store
 pytestmark = pytest.mark.slow
 
 LOSS = "val/loss_nats"
-STEPS, VALIDATED_EVERY = 200, 20
+STEPS, VALIDATED_EVERY = 400, 40  # seconds, in which a trial can be stopped
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def stopped(tmp_path_factory) -> Stopped:
         *PRETRAIN,
         *("study=stopped", "confirmation_seeds=0", "sampler=grid", "pruner.n_startup_trials=1"),
         *(f"budget.total_steps={STEPS}", f"budget.validate_every_steps={VALIDATED_EVERY}"),
-        f"optimizer.lr=choice({GOOD}, {USELESS}, {IMPOSSIBLE})",
+        RATES,
     )
     few = ("n_trials=4", "max_failure_fraction=0.5")  # each rate, after the configuration as it is
     with sweep.started(*few) as process:

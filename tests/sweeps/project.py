@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 600  # of a busy machine, for what takes a few
-GOOD, USELESS, IMPOSSIBLE = 0.001, 1e-09, 1e30  # learning rates; the last ends in NaN
+# Learning rates for PRETRAIN: as it is, better, of no effect, and one that ends in NaN.
+AS_IT_IS, GOOD, USELESS, IMPOSSIBLE = 0.001, 0.003, 1e-09, 1e30
+RATES = f"optimizer.lr=choice({AS_IT_IS}, {GOOD}, {USELESS}, {IMPOSSIBLE})"
 WENT_ON = "goes on from step"  # says the log of a trial that was taken up again
 PARAMS = "domains:\n  tiny: {}\nrelease:\n  domain: tiny\n"
 FINETUNE = ("finetune", "domain=tiny", "task.name=area", "trainer.threads=1", "start=domain")
