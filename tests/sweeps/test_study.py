@@ -1,13 +1,10 @@
 """A study: who is next, what is left after deaths, and that one that goes on draws the same."""
 
-import optuna
 import pytest
 from optuna.trial import TrialState
 
 from tests.sweeps.studies import AS_IT_IS, SAMPLERS, opened, study_in
 from vertiform.errors import ConfigError
-from vertiform.sweeps.dimensions import Choice
-from vertiform.sweeps.space import Space
 from vertiform.sweeps.study import MOST_DEATHS, Study
 
 
@@ -155,20 +152,6 @@ def test_a_study_that_begins_again_after_a_kill_queues_only_what_is_missing(tmp_
     killed.begin("same", first=first[:2])
     opened(tmp_path).begin("same", first=first)
     assert run(study_in(tmp_path)) == first
-
-
-def test_a_grid_ends_with_each_of_its_combinations_after_the_first_trial(tmp_path):
-    rates = (0.1, 0.2, 0.3)
-    study = opened(
-        tmp_path,
-        space=Space((Choice("x", rates),)),
-        make_sampler=lambda seed: optuna.samplers.GridSampler({"x": rates}, seed=0),
-        n_trials=4,
-    )
-    study.begin("same", first=[{"x": 0.2}])
-    first, *others = [values["x"] for values in run(study)]
-    assert (first, sorted(others)) == (0.2, list(rates))
-    assert study.is_complete()
 
 
 def test_of_several_objectives_no_trial_is_the_best(tmp_path):

@@ -70,8 +70,6 @@ class Study:
         seed: int,
         n_trials: int,
     ) -> None:
-        # A grid calls it after its last combination; outside of Optuna's own loop that is an error.
-        study.stop = lambda: None
         self.optuna = study
         self._claims = claims
         self._space = space
