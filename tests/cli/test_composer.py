@@ -53,7 +53,7 @@ def at_the_root():
         yield
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(values=pretrain_values)
 def test_a_pretraining_is_what_hydra_composes(values):
     assert shared("pretrain", PRETRAIN).composed(values) == compose(
@@ -61,7 +61,7 @@ def test_a_pretraining_is_what_hydra_composes(values):
     )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(values=finetune_values)
 def test_a_fine_tuning_is_what_hydra_composes(values):
     assert shared("finetune", FINETUNE).composed(values) == compose(

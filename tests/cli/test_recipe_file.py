@@ -53,7 +53,7 @@ def test_an_experiment_composes_to_the_trial_that_it_is_of(door, overrides, valu
 
 
 few = settings(
-    max_examples=15,
+    max_examples=5,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example removes its file
