@@ -56,9 +56,12 @@ def overhead_rows(options: argparse.Namespace) -> list[Row]:
 
 
 def _beyond(run: Row, kind: str) -> float:
-    """The difference of the medians, in milliseconds; at least the clock's own grain."""
-    sides = [statistics.median(run[f"{side}_{kind}_ms"]) for side in ("trial", "direct")]
-    return max(0.1, sides[0] - sides[1])
+    """The median of what each trial took more than the training before it, in milliseconds.
+
+    At least 0.1: where other work takes the cores, it may come out as less than nothing.
+    """
+    pairs = zip(run[f"trial_{kind}_ms"], run[f"direct_{kind}_ms"], strict=True)
+    return max(0.1, statistics.median(trial - direct for trial, direct in pairs))
 
 
 def workers_rows(options: argparse.Namespace) -> list[Row]:
