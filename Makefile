@@ -18,7 +18,7 @@ test: $(READY)  ## run the tests: the fast ones first, then those that start pro
 
 test-slow: $(READY)  ## kill, fill, cut and plant: an hour of faults; docs/reliability.md
 	@VERTIFORM_KILL_LOG=reports/kills.txt pytest -m kill tests/training/test_kills.py
-	@pytest -m fault tests/faults
+	@pytest -m fault tests/faults tests/sweeps
 
 check: $(READY)  ## lint, format, types, walls between the rooms, contract tests: the pre-commit set
 	@ruff check . && ruff format --check . && pyrefly check && lint-imports && pytest -n 2 tests/contracts -m "not slow"

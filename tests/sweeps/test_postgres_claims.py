@@ -18,6 +18,7 @@ from vertiform.sweeps.database import open_database
 from vertiform.sweeps.storage import open_storage
 
 pytestmark = pytest.mark.slow
+by_request = pytest.mark.fault  # waits for graces and servers: a minute of them in all
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,7 @@ def test_a_killed_workers_trial_is_taken_up_after_the_grace_once_and_under_its_n
             assert three("take") == "nothing"
 
 
+@by_request
 def test_a_worker_that_lives_keeps_its_trial_beyond_the_grace(address, tmp_path):
     with worker(tmp_path, address, n_trials=1) as one, worker(tmp_path, address, n_trials=1) as two:
         assert one("take") == "took 0"
@@ -90,6 +92,7 @@ def test_a_worker_that_dies_in_its_turn_ends_it_at_once(address, tmp_path):
         assert time.monotonic() - started < 2
 
 
+@by_request
 def test_a_worker_paused_in_its_turn_loses_it_after_the_grace_and_is_told(address, tmp_path):
     with worker(tmp_path, address) as one, worker(tmp_path, address) as two:
         assert one("stay") == "in turn"
@@ -108,6 +111,7 @@ def test_a_trial_that_was_let_go_is_taken_up_without_waiting(address, tmp_path):
         assert one("holds") == "False"
 
 
+@by_request
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Los_Angeles"])
 def test_workers_in_other_time_zones_are_alive_or_dead_all_the_same(address, tmp_path, zone):
     there = {"PGTZ": zone, "TZ": zone}
@@ -142,6 +146,7 @@ def test_tables_of_another_version_of_optuna_are_named(address):
         connection.execute("UPDATE alembic_version SET version_num = %s", was)
 
 
+@by_request
 def test_cut_connections_are_replaced_and_the_trial_kept(address, tmp_path):
     with worker(tmp_path, address, n_trials=1) as one, worker(tmp_path, address, n_trials=1) as two:
         assert one("take") == "took 0"
@@ -155,6 +160,7 @@ def test_cut_connections_are_replaced_and_the_trial_kept(address, tmp_path):
         assert one("tell") == "told 0 None"
 
 
+@by_request
 def test_a_server_that_is_away_for_longer_than_the_grace_costs_no_worker_its_trial(tmp_path):
     with server() as away, ExitStack() as stack:
         with away.running() as address:
