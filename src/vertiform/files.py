@@ -122,6 +122,14 @@ def _disk_errors_named(path: Path) -> Iterator[None]:
         raise
 
 
+def sync_data(file: int) -> None:
+    """Have on the disk what was written to a file descriptor, and its length."""
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(file)
+    else:  # macOS
+        os.fsync(file)
+
+
 def _sync_folder(folder: Path) -> None:
     # A rename is durable only once the folder that holds the name is synced too.
     descriptor = os.open(folder, os.O_RDONLY)

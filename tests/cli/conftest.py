@@ -1,5 +1,6 @@
 """A project with a real store and the real conf/, for doors that ask MLflow."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ def project(store, tmp_path, monkeypatch):  # noqa: F811
     (root / "conf").symlink_to(ROOT / "conf")
     monkeypatch.chdir(root)
     return store
+
+
+@pytest.fixture
+def conf(tmp_path, monkeypatch) -> Path:
+    """A copy of conf/ to write into, in the folder in which the test stands."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "conf"
 
 
 @pytest.fixture

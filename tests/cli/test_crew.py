@@ -67,10 +67,18 @@ def test_a_worker_that_dies_is_replaced_and_its_trial_ends_once(tmp_path, caplog
     study, crew = study_in(tmp_path), crew_that("stumbles", tmp_path, workers=1)
     crew.work(study, watch=lambda: None)
     assert study.is_complete()
-    assert study.num_ended() == 3
+    assert len(study.trials()) == 3
     assert "Worker 0 ended with exit code -9" in caplog.text
     assert f"{tmp_path}/worker-0.log" in caplog.text
     assert (tmp_path / "worker-0.log").read_text() == (2 * "stumbles --worker=0 --cores=0 on 0\n")
+
+
+@pytest.mark.slow
+def test_a_trial_that_kills_its_workers_is_given_up_and_the_others_are_run(tmp_path):
+    study = study_in(tmp_path)
+    crew_that("chokes", tmp_path, workers=1).work(study, watch=lambda: None)
+    assert [trial.state.name for trial in study.trials()] == ["COMPLETE", "FAIL", "COMPLETE"]
+    assert study.reasons() == ["trial 1: 3 workers in a row died of it, as for want of memory"]
 
 
 @pytest.mark.slow

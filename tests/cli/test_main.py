@@ -43,3 +43,10 @@ def test_predict_without_a_text_asks_for_one(monkeypatch, capsys):
         main(["predict", "software-area"])
     assert exit_.value.code == 2
     assert "pipe lines to stdin" in capsys.readouterr().err
+
+
+def test_an_option_is_not_guessed_from_its_beginning(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["sweep", "finetune", "domain=software", "--sav", "rates"])
+    assert exit_.value.code == 2
+    assert "unrecognized arguments: --sav" in capsys.readouterr().err

@@ -1,8 +1,5 @@
 """An experiment that a sweep wrote composes to the trial that it is of."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -12,15 +9,10 @@ from vertiform.cli.composer import as_overrides
 from vertiform.cli.recipe_file import check_name, write_experiment
 from vertiform.errors import ConfigError
 
-ROOT = Path(__file__).parents[2]
 NEEDED = {"pretrain": ["domain=software"], "finetune": ["domain=software", "task.name=area"]}
 
 
-@pytest.fixture(autouse=True)
-def conf(tmp_path, monkeypatch) -> Path:
-    shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "conf"
+pytestmark = pytest.mark.usefixtures("conf")
 
 
 def assert_composes_to_the_trial(door, overrides, values):

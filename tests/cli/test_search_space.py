@@ -1,11 +1,9 @@
 """A search space that does not fit is refused before the first trial, in one line."""
 
-import shutil
-from pathlib import Path
-
 import optuna
 import pytest
 
+from tests.cli.conftest import ROOT
 from vertiform.cli.compose import compose, instantiate
 from vertiform.cli.composer import as_overrides
 from vertiform.cli.search_space import compose_sweep, read_space, sorted_out
@@ -13,15 +11,10 @@ from vertiform.errors import ConfigError
 from vertiform.sweeps.dimensions import Choice, Float, Int
 from vertiform.sweeps.space import Branch
 
-ROOT = Path(__file__).parents[2]
 NEEDED = {"pretrain": ["domain=software"], "finetune": ["domain=software", "task.name=area"]}
 
 
-@pytest.fixture(autouse=True)
-def conf(tmp_path, monkeypatch) -> Path:
-    shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "conf"
+pytestmark = pytest.mark.usefixtures("conf")
 
 
 def read(door, *overrides):

@@ -1,24 +1,17 @@
 """What a sweep is, as its command line says; what no sweep can be is said in one line each."""
 
-import shutil
-from pathlib import Path
-
 import pytest
 
+from vertiform.cli.sweeping.ending import values_over_seeds
 from vertiform.cli.sweeping.jobs import AS_IT_IS, BEST
 from vertiform.cli.sweeping.setup import read_setup
 from vertiform.errors import ConfigError
 
-ROOT = Path(__file__).parents[2]
 AREA = ("domain=software", "task.name=area")
 RATE = "optimizer.lr=interval(1e-4, 1e-2)"
 
 
-@pytest.fixture(autouse=True)
-def conf(tmp_path, monkeypatch) -> Path:
-    shutil.copytree(ROOT / "conf", tmp_path / "conf")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "conf"
+pytestmark = pytest.mark.usefixtures("conf")
 
 
 def setup_of(*overrides: str, door: str = "finetune"):
@@ -160,3 +153,49 @@ def test_a_confirmation_runs_both_configurations_over_seeds_that_the_search_has_
     ]
     assert job.name_of(0, job.runs[1]) == "best, seed 11"
     assert job.study_name == "finetune-software-area-confirms-1"
+
+
+@pytest.fixture
+def searched(tmp_path):
+    """A search of two trials that has ended, of which the second is best."""
+    study = setup_of(RATE).open_study(setup_of(RATE).search_job())
+    study.begin("same", first=[{"optimizer.lr": 0.001}, {"optimizer.lr": 0.005}])
+    for _ in range(2):
+        trial = study.next_trial()
+        study.tell(trial, [trial.values["optimizer.lr"]])
+    study.close()
+
+
+def confirmed_over(seeds: int, *, failing: tuple[int, ...] = ()):
+    """Run what is left of a confirmation; the score of each is its seed, but for those failing."""
+    setup = setup_of(RATE, f"confirmation_seeds={seeds}", "seed=10")
+    job = setup.confirming(1)
+    study = setup.open_study(job)
+    study.begin("same", first=job.runs)
+    ran = []
+    while (trial := study.next_trial()) is not None:
+        ran.append(trial.values["seed"])
+        if trial.values["seed"] in failing:
+            study.tell_failed(trial, "the loss became nan")
+        else:
+            study.tell(trial, [float(trial.values["seed"])])
+    found = values_over_seeds(job, study)
+    study.close()
+    return job, ran, found
+
+
+def test_a_confirmation_goes_on_over_more_seeds_and_back_to_fewer(searched):
+    assert confirmed_over(2)[1] == [11, 11, 12, 12]
+    _, ran, found = confirmed_over(4)
+    assert ran == [13, 13, 14, 14]
+    assert found.best == found.base == (11.0, 12.0, 13.0, 14.0)
+    _, ran, found = confirmed_over(2)
+    assert ran == []
+    assert found.best == found.base == (11.0, 12.0)
+
+
+def test_runs_of_a_confirmation_that_fail_are_its_finding_and_stop_nothing(searched):
+    job, _, found = confirmed_over(3, failing=(12, 13))
+    assert found.best == (11.0,)
+    assert job.max_failed >= 4
+    assert setup_of(RATE, "n_trials=10", "max_failure_fraction=0.3").search_job().max_failed == 3.0

@@ -38,7 +38,7 @@ class Training:
         self.parts.append(trainer.accumulation)
         self._train(trainer)
         judge.should_prune({SCORE: 0.5}, step=10)
-        return Trained(metrics={SCORE: 0.5}, model=out, parameters=1, energy_method="none")
+        return Trained(metrics={SCORE: 0.5}, model=out, energy_method="none")
 
 
 @pytest.fixture

@@ -37,14 +37,14 @@ BUGS = (
     Bug(
         "the journal is never synced",
         "tracking/journal.py",
-        "`close` tells\n                    _sync_data(self._file)\n",
+        "`close` tells\n                    sync_data(self._file)\n",
         "`close` tells\n                    pass\n",
         f"{JOURNAL}::test_a_journal_is_on_the_disk_within_a_second",
     ),
     Bug(
         "a checkpoint does not wait for the journal's sync",
         "tracking/journal.py",
-        '"no space left"))\n        _sync_data(self._file)\n',
+        '"no space left"))\n        sync_data(self._file)\n',
         '"no space left"))\n',
         f"{JOURNAL}::test_who_saves_a_checkpoint_has_all_that_was_logged_on_the_disk_first",
     ),

@@ -1,6 +1,7 @@
 """A worker of a crew that trains nothing: `python -m tests.sweeps.member <folder> <how> ...`.
 
-how: works; dies (at once); stumbles (dies once, in its first trial); sleeps; is-deaf (to SIGTERM).
+how: works; dies (at once); stumbles (dies once, in its first trial); chokes (dies of trial 1 each
+time); sleeps; is-deaf (to SIGTERM).
 """
 
 import os
@@ -23,14 +24,16 @@ def main(folder: Path, how: str, worker: str, cores: str) -> None:
     if how in ("sleeps", "is-deaf"):
         (folder / f"{READY}{worker}").touch()
         time.sleep(600)
-    _work(folder, stumbles=how == "stumbles")
+    _work(folder, how)
 
 
-def _work(folder: Path, *, stumbles: bool) -> None:
+def _work(folder: Path, how: str) -> None:
     study = study_in(folder)
     while (trial := study.next_trial()) is not None:
-        if stumbles and not (folder / "stumbled").exists():
+        if how == "stumbles" and not (folder / "stumbled").exists():
             (folder / "stumbled").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if how == "chokes" and trial.number == 1:
             os.kill(os.getpid(), signal.SIGKILL)
         study.tell(trial, [trial.values["x"]])
 

@@ -89,7 +89,7 @@ def test_a_trial_that_kills_its_workers_is_given_up_with_a_reason(tmp_path):
     left = study_in(tmp_path)
     assert trial_of(left).number == 1
     assert states(left)[0] == TrialState.FAIL
-    assert left.reasons() == ["trial 0: 3 workers in a row died of it, killed from outside"]
+    assert left.reasons() == ["trial 0: 3 workers in a row died of it, as for want of memory"]
 
 
 def test_workers_that_were_asked_to_end_do_not_count_as_dead(tmp_path):

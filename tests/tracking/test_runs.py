@@ -11,7 +11,7 @@ from vertiform.tracking import following
 from vertiform.tracking.journal import Journal
 from vertiform.tracking.lineage import Code, DataVersion, Lineage
 from vertiform.tracking.run_facts import flatten
-from vertiform.tracking.runs import reopened_run
+from vertiform.tracking.runs import reopened_run, run_id_of, wait_for_runs
 from vertiform.tracking.shipping import Shipment
 
 
@@ -234,3 +234,40 @@ def test_a_table_whose_rows_differ_keeps_every_key(store):
     kept = json.loads(artifact(store, run.id, "starts.json"))
     assert kept["columns"] == ["start", "val/f1_macro"]
     assert kept["data"] == [["scratch", 0.5], ["baseline", None]]
+
+
+def test_a_run_may_end_without_waiting_and_be_waited_for_with_others(store):
+    names = []
+    for name in ("trial 0", "trial 1"):
+        with a_run(store, name, in_background=True, waits=False) as run:
+            run.log_metrics({"val/f1_macro": 0.5})
+        names.append(run.journal_name)
+    wait_for_runs(store, names)
+    found = [read(store, run_id_of(store, name)) for name in names]
+    assert [run.info.status for run in found] == ["FINISHED", "FINISHED"]
+    assert [run.data.metrics for run in found] == [{"val/f1_macro": 0.5}] * 2
+
+
+def test_of_many_runs_that_nobody_takes_only_the_first_is_waited_for(store, monkeypatch, caplog):
+    monkeypatch.setattr(following, "ensure_shipper", lambda *_: None)
+    monkeypatch.setattr(following, "SECONDS_WITHOUT_PROGRESS", 0.1)
+    names = []
+    for name in ("trial 0", "trial 1", "trial 2"):
+        with a_run(store, name, in_background=True, waits=False) as run:
+            pass
+        names.append(run.journal_name)
+    wait_for_runs(store, names)
+    assert "does not have all of the run `" in caplog.text
+    assert caplog.text.count("`vertiform sync` sends it") == 1
+    assert "Nor are the 2 runs after it waited for" in caplog.text
+
+
+def test_a_finished_run_is_taken_up_again_where_that_is_asked_for(store):
+    ids = []
+    for reopens, points in ((False, {"a": 1.0}), (True, {"b": 2.0}), (False, {"c": 3.0})):
+        with a_run(store, identity="0" * 64, reopens=reopens) as run:
+            run.log_metrics(points)
+        ids.append(run.id)
+    assert ids[0] == ids[1] != ids[2]
+    assert read(store, ids[0]).data.metrics == {"a": 1.0, "b": 2.0}
+    assert read(store, ids[0]).info.status == "FINISHED"

@@ -47,7 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"`{verb}` is not a verb of vertiform.", fix=did_you_mean(verb, VERBS)
             )
         module = _module(verb)
-        parser = argparse.ArgumentParser(prog=f"vertiform {verb}", description=VERBS[verb])
+        parser = argparse.ArgumentParser(
+            prog=f"vertiform {verb}", description=VERBS[verb], allow_abbrev=False
+        )
         module.add_arguments(parser, verb)
         # Intermixed, so that an option may stand between a model and its texts.
         options = parser.parse_intermixed_args(rest)

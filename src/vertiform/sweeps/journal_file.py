@@ -19,6 +19,7 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.storages.journal._storage import JournalOperation
 
 from vertiform.errors import StorageError
+from vertiform.files import sync_data
 from vertiform.tracking.journal_lines import checked, with_checksum
 
 READ_BYTES = 1 << 16  # at a time
@@ -158,8 +159,7 @@ class JournalFile(BaseJournalBackend):
                 fix="run the same command again; it begins a new study.",
             )
         try:
-            # macOS has no fdatasync
-            os.fdatasync(self._file) if hasattr(os, "fdatasync") else os.fsync(self._file)
+            sync_data(self._file)
         except OSError as error:
             raise _unwritable(self._path, error.strerror) from error
 

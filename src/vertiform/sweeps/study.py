@@ -209,9 +209,12 @@ class Study:
             for trial in self.trials()
         ]
 
-    def num_ended(self) -> int:
-        """How many trials have ended, whatever came of them."""
-        return sum(trial.state.is_finished() for trial in self.trials())
+    def standing(self) -> list[tuple[TrialState, int, int]]:
+        """What another value tells of: a trial was taken, has told a value, or has ended."""
+        return [
+            (trial.state, trial.user_attrs.get(TAKEN, 0), len(trial.intermediate_values))
+            for trial in self.trials()
+        ]
 
     def reasons(self) -> list[str]:
         """Why trials failed, in their order."""
@@ -257,7 +260,7 @@ class Study:
                 continue
             if trial.user_attrs.get(TAKEN, 0) < MOST_DEATHS:
                 return trial
-            reason = f"{MOST_DEATHS} workers in a row died of it, killed from outside"
+            reason = f"{MOST_DEATHS} workers in a row died of it, as for want of memory"
             self.optuna._storage.set_trial_user_attr(trial._trial_id, REASON, reason)
             self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             logger.warning("Trial %d is given up: %s.", trial.number, reason)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vertiform.errors import StorageError, TrackingError
-from vertiform.files import sha256_of
+from vertiform.files import sha256_of, sync_data
 from vertiform.tracking.journal_lines import (
     Groups,
     Points,
@@ -137,7 +137,7 @@ class Journal:
             self._write_held()
             if self._held:
                 raise _unwritable(self.folder / LINES, OSError(errno.ENOSPC, "no space left"))
-        _sync_data(self._file)
+        sync_data(self._file)
 
     def close(self) -> None:
         """Sync and let go of it. Raises StorageError that counts the lines that were not taken."""
@@ -151,7 +151,7 @@ class Journal:
             self._write_held()
         lost = self._dropped_lines + len(self._held)
         try:
-            _sync_data(self._file)
+            sync_data(self._file)
         finally:
             os.close(self._file)
             self._lock.release()
@@ -236,7 +236,7 @@ class Journal:
                 is_due, self._is_unsynced = self._is_unsynced, False
             if is_due and not self._is_closed:
                 with suppress(OSError):  # tried again with the next lines; `close` tells
-                    _sync_data(self._file)
+                    sync_data(self._file)
 
 
 class _Past:
@@ -296,13 +296,6 @@ def _opened(lines: Path) -> tuple[int, int]:
     except OSError as error:
         raise _unwritable(lines, error) from error
     return file, size
-
-
-def _sync_data(file: int) -> None:
-    if hasattr(os, "fdatasync"):
-        os.fdatasync(file)
-    else:  # macOS
-        os.fsync(file)
 
 
 def _sync(path: Path) -> None:

@@ -182,12 +182,20 @@ def start_run(
 
 
 def wait_for_runs(store: Store, journal_names: Sequence[str]) -> None:
-    """Wait for MLflow to have all of runs that ended without waiting; say of which it does not."""
-    for name in journal_names:
+    """Wait for MLflow to have all of runs that ended without waiting; say of which it does not.
+
+    After one that it does not take, the others are not waited for.
+    """
+    for num_seen, name in enumerate(journal_names, start=1):
         folder = journals_of(store.root) / name
         carrier = InBackground(store, folder)
         carrier.stop()
-        _say_what_is_missing(store, name, folder, carrier.wait_until_whole())
+        state = carrier.wait_until_whole()
+        _say_what_is_missing(store, name, folder, state)
+        if not state.is_ended:
+            left = len(journal_names) - num_seen
+            logger.warning("Nor are the %d runs after it waited for.", left)
+            return
 
 
 @contextmanager

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_BETWEEN_QUESTIONS = 2.0  # to the study: is there work for one more worker?
-MOST_EARLY_DEATHS = 3  # in a row, of workers that ended no trial
+MOST_EARLY_DEATHS = 3  # in a row, of workers that did not even take a trial
 
 logger = logging.getLogger(__name__)
 
@@ -64,17 +64,17 @@ class Crew:
     def work(self, study: "Study", *, watch: Callable[[], None]) -> None:
         """Return when the study is complete. `watch` is called now and then, and may raise.
 
-        Raises TrainingError when workers die one after the other without ending a trial.
+        Raises TrainingError when workers die one after the other before they take a trial. One that
+        dies of its trial is the study's business, which gives such a trial up.
         """
-        ended, asked_at = study.num_ended(), 0.0
+        standing, asked_at = study.standing(), 0.0
         while not study.is_complete():
             watch()
             if reaped := self._reaped():
                 asked_at = 0.0  # there may be work for others in their place
             for number in [number for number, code in reaped.items() if code]:
-                now = study.num_ended()
-                self._early_deaths = 0 if now > ended else self._early_deaths + 1
-                ended = now
+                before, standing = standing, study.standing()
+                self._early_deaths = self._early_deaths + 1 if standing == before else 0
                 self._check_deaths(number)
             if time.monotonic() - asked_at > SECONDS_BETWEEN_QUESTIONS:
                 asked_at = time.monotonic()
@@ -140,7 +140,7 @@ class Crew:
     def _check_deaths(self, number: int) -> None:
         if self._early_deaths >= MOST_EARLY_DEATHS:
             raise TrainingError(
-                f"{self._early_deaths} workers in a row died before they ended a trial. "
+                f"{self._early_deaths} workers in a row died before they took a trial. "
                 f"The last one said: {_last_words(self._log_of(number))}",
                 fix=f"read the end of {self._log_of(number)}; then run the same command again.",
             )

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from vertiform.cli import finetune, identity, pretrain, session
 from vertiform.cli.compose import instantiate
+from vertiform.cli.sweeping.jobs import Config
 
 if TYPE_CHECKING:
     from vertiform.tasks.rows import Row, TaskData
     from vertiform.tracking.store import Store
     from vertiform.training.workload import Text
-
-Config = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +22,6 @@ class Trained:
 
     metrics: dict[str, float]
     model: Path
-    parameters: int
     energy_method: str
 
 
@@ -97,7 +95,6 @@ class _Pretrain:
         return Trained(
             metrics=result.metrics,
             model=result.out,
-            parameters=result.parameters,
             energy_method=result.fit.energy_method,
         )
 
@@ -146,6 +143,5 @@ class _Finetune:
         return Trained(
             metrics=result.metrics,
             model=result.bundle,
-            parameters=result.parameters,
             energy_method=result.fit.energy_method,
         )

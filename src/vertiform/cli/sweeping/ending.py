@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vertiform.cli.sweeping.jobs import AS_IT_IS, BEST, CONFIGURATION, Confirmation
+from vertiform.cli.sweeping.jobs import AS_IT_IS, BEST, CONFIGURATION, SEED, Confirmation
 from vertiform.cli.sweeping.setup import Setup
 from vertiform.sweeps.dimensions import Value
 
@@ -32,6 +32,7 @@ class Ending:
 
 def end(run: "Run", setup: Setup, study: "Study", confirmed: "Confirmed | None") -> Ending:
     """Keep what came out under the sweep's run: pictures, a note, and the numbers of its best."""
+    from vertiform.evaluation import names
     from vertiform.sweeps.finding import finding, is_shown_worse
     from vertiform.sweeps.pictures import write_pictures
     from vertiform.sweeps.report import closing_lines, markdown_of
@@ -50,8 +51,8 @@ def end(run: "Run", setup: Setup, study: "Study", confirmed: "Confirmed | None")
     best = outcome.best[0] if len(outcome.best) == 1 else None
     if best is not None:
         run.set_tags({"vertiform.best_trial": str(best.number)})
-        points = dict(zip(setup.objectives.names, best.values, strict=True))
-        run.log_metrics({f"best/{name}": value for name, value in points.items()})
+        points = zip(setup.objectives.names, best.values, strict=True)
+        run.log_metrics({names.best(name): value for name, value in points})
     is_kept = best is not None and best.number != 0 and not is_shown_worse(outcome)
     return Ending(
         lines=[*closing_lines(outcome), "", f"Pictures: {pictures.page}"],
@@ -64,11 +65,13 @@ def values_over_seeds(job: Confirmation, study: "Study") -> "Confirmed":
     """Gather what both configurations came to over the seeds."""
     from vertiform.sweeps.outcome import Confirmation as Confirmed
 
-    ended = [(job.space.values(trial.params), trial.values) for trial in study.trials()]
+    ended = [(job.space.values(t.params), t.values[0]) for t in study.trials() if t.values]
 
     def of(configuration: str) -> tuple[float, ...]:
         return tuple(
-            values[0] for given, values in ended if values and given[CONFIGURATION] == configuration
+            value
+            for given, value in ended
+            if given[CONFIGURATION] == configuration and given[SEED] in job.seeds
         )
 
     return Confirmed(seeds=tuple(job.seeds), best=of(BEST), base=of(AS_IT_IS))

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vertiform.cli.composer import as_overrides
 from vertiform.cli.objectives import Objectives
-from vertiform.sweeps.dimensions import Choice, Value
+from vertiform.sweeps.dimensions import Choice, Int, Value
 from vertiform.sweeps.space import Space
 
 if TYPE_CHECKING:
@@ -46,6 +45,11 @@ class Job:
         """How many there will be."""
         return self.setup.n_trials
 
+    @property
+    def max_failed(self) -> float:
+        """How many may fail; more of them end the sweep."""
+        return self.setup.sweep["max_failure_fraction"] * self.n_trials
+
     def name_of(self, number: int, values: Mapping[str, Value]) -> str:
         """Name the run of a trial."""
         return f"trial {number}"
@@ -81,12 +85,14 @@ class Confirmation(Job):
         finally:
             study.close()
         base = setup.config[SEED]
-        seeds = [base + 1 + i for i in range(setup.sweep["confirmation_seeds"])]
+        seeds = range(base + 1, base + 1 + setup.sweep["confirmation_seeds"])
+        # Of a number's ends another call may give others, for more seeds; of a choice it may not.
+        seed = Int(SEED, seeds[0], seeds[-1])
         return cls(
             setup=setup,
             study_name=f"{setup.name}-confirms-{best}",
             folder=setup.folder / f"confirms-{best}",
-            space=Space((Choice(CONFIGURATION, (AS_IT_IS, BEST)), Choice(SEED, tuple(seeds)))),
+            space=Space((Choice(CONFIGURATION, (AS_IT_IS, BEST)), seed)),
             best=values,
             seeds=seeds,
         )
@@ -101,7 +107,12 @@ class Confirmation(Job):
         """Both configurations with each seed."""
         return 2 * len(self.seeds)
 
-    @cached_property
+    @property
+    def max_failed(self) -> float:
+        """All: that the best trial fails with other seeds is what was to be found out."""
+        return self.n_trials
+
+    @property
     def runs(self) -> list[dict[str, Value]]:
         """All of them, to be queued; a seed's two one after the other."""
         return [{CONFIGURATION: c, SEED: s} for s in self.seeds for c in (AS_IT_IS, BEST)]

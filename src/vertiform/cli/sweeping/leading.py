@@ -137,8 +137,8 @@ class Sweep:
             crew.work(study, watch=watch)
 
     def _check_failures(self, job: Job, study: "Study") -> None:
-        most = self.setup.sweep["max_failure_fraction"]
-        if len(reasons := study.reasons()) > most * job.n_trials:
+        if len(reasons := study.reasons()) > job.max_failed:
+            most = self.setup.sweep["max_failure_fraction"]
             raise TrainingError(
                 f"{len(reasons)} of {job.n_trials} trials have failed, more than "
                 f"max_failure_fraction ({most}) allows. The last ones: {'; '.join(reasons[-3:])}.",

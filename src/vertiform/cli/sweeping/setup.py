@@ -13,7 +13,7 @@ from vertiform.cli.compose import instantiate
 from vertiform.cli.objectives import Objectives
 from vertiform.cli.search_space import Given, Search, compose_sweep, read_space, sorted_out
 from vertiform.cli.search_values import START
-from vertiform.cli.sweeping.jobs import Confirmation, Job
+from vertiform.cli.sweeping.jobs import Config, Confirmation, Job
 from vertiform.errors import ConfigError, did_you_mean
 from vertiform.sweeps.dimensions import Value
 
@@ -34,8 +34,6 @@ LEAST = {  # whole numbers
     "heartbeat_seconds": 1,
 }
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-
-Config = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +155,7 @@ def _rehearse(setup: Setup) -> None:
     from vertiform.sweeps.storage import quieten_optuna
 
     quieten_optuna()
-    len(setup.queued)
+    _ = setup.queued
     setup.pruner()
     setup.sampler(0)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from vertiform.cli import identity, session
 from vertiform.cli.compose import instantiate
-from vertiform.cli.sweeping.doors import Config, Door, Trained
-from vertiform.cli.sweeping.jobs import Job
+from vertiform.cli.sweeping.doors import Door, Trained
+from vertiform.cli.sweeping.jobs import Config, Job
 from vertiform.errors import StorageError, VertiformError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from vertiform.cli import session
 from vertiform.cli.compose import instantiate
-from vertiform.cli.sweeping.doors import Config, open_door
-from vertiform.cli.sweeping.jobs import Job
+from vertiform.cli.sweeping.doors import open_door
+from vertiform.cli.sweeping.jobs import Config, Job
 from vertiform.cli.sweeping.setup import Setup, read_setup
 from vertiform.cli.sweeping.trial import Bench, run_trial
 
